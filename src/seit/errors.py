@@ -1,0 +1,77 @@
+"""The one family of errors that a user's mistake, bad data or a full disk ends in.
+
+Every message is one sentence of three parts: what is wrong, where, what to do. The command line
+prints it and exits with 1; a program catches `SeitError`, or the subclass of the folder it called.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SeitError(Exception):
+    """Something the caller can mend.
+
+    Args:
+        what: what is wrong, in the caller's own words and values.
+        where: the file, row, option or argument.
+        cure: what to do about it.
+    """
+
+    def __init__(self, what: str, where: str = "", cure: str = "") -> None:
+        self.what, self.where, self.cure = what, where, cure
+        super().__init__(self.__str__())
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}; {self.cure}" if self.cure else text
+
+    def __reduce__(self):
+        return type(self), (self.what, self.where, self.cure)
+
+
+class ImageError(SeitError):
+    """An image or a source of images cannot be read."""
+
+
+class TokenizerError(SeitError):
+    """A tokenizer is unknown, damaged, or cannot take this image."""
+
+
+class CodecError(SeitError):
+    """Ids cannot be coded, or bytes do not decode to ids."""
+
+
+class StoreError(SeitError):
+    """A token data set is absent, damaged, or of another kind than asked for."""
+
+
+class ModelError(SeitError):
+    """A trunk, stem or classifier is unknown or does not fit its input."""
+
+
+class RecipeError(SeitError):
+    """A recipe is unknown or contradicts itself."""
+
+
+class RunError(SeitError):
+    """A run folder is absent, unfinished or does not fit the data."""
+
+
+def nearest_names(name: str, known: Iterable[str], limit: int = 3) -> str:
+    """Says which of the known names come nearest, for an unknown-name error.
+
+    Args:
+        name: what the user wrote.
+        known: every valid name.
+        limit: most near misses named.
+
+    Returns:
+        A phrase such as "did you mean 'patch8'? (known: patch4, patch8)".
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=limit, cutoff=0.5)
+    listed = ", ".join(names) if len(names) <= 12 else ", ".join(names[:12]) + ", ..."
+    guess = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
+    return f"{guess}known: {listed}"

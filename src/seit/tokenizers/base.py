@@ -1,0 +1,138 @@
+"""The tokenizer contract: image -> features -> ids -> vectors -> image.
+
+A tokenizer is one file in this folder. It subclasses `Tokenizer`, and everything else in seit (tokenize,
+show, predict, robustness) uses only what stands here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seit.errors import TokenizerError
+
+
+class Tokenizer(nn.Module, ABC):
+    """A frozen VQ model whose ids stand for an image (paper, section 3.1).
+
+    Shapes: images are float32 [B, 3, H, W] in [0, 1] (a family's own range is its own business), features and
+    vectors float32 [B, d, h, w], ids int64 [B, h, w] in 0..K-1.
+
+    Attributes:
+        name: what the user loads it by.
+        codebook: [K, d] float32, one vector per id.
+        patch: pixels per cell side.
+        preprocessing: how an image becomes the square view that is encoded, e.g.
+            {"size": 256, "resize": "squash", "interpolation": "bicubic"}.
+    """
+
+    family: ClassVar[str]
+    name: str
+    codebook: Tensor
+    patch: int
+    preprocessing: dict[str, Any]
+
+    @property
+    def vocabulary(self) -> int:
+        """K, the number of codes."""
+        return self.codebook.shape[0]
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Returns (h, w), the cells of an image of `height` x `width` pixels.
+
+        Raises:
+            TokenizerError: the patch does not divide the image.
+        """
+        if height % self.patch or width % self.patch or height < self.patch or width < self.patch:
+            raise TokenizerError(
+                f"an image of {height}x{width} pixels does not divide into cells of {self.patch}x{self.patch}",
+                f"tokenizer {self.name}",
+                f"choose sides that are multiples of {self.patch}",
+            )
+        return height // self.patch, width // self.patch
+
+    @abstractmethod
+    def features(self, images: Tensor) -> Tensor:
+        """Maps images [B, 3, H, W] to features [B, d, h, w] before quantisation; differentiable."""
+
+    @abstractmethod
+    def decode_vectors(self, vectors: Tensor) -> Tensor:
+        """Maps vectors [B, d, h, w], also noised or mixed ones, to images [B, 3, H, W], not clamped."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Returns the JSON-able arguments that rebuild this tokenizer without its weights."""
+
+    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the nearest code of each cell: ids [B, h, w] int64 and vectors [B, d, h, w].
+
+        The search is squared Euclidean distance in float32 whatever the autocast; the lowest id wins a tie.
+        """
+        return nearest(features, self.codebook)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Maps images [B, 3, H, W] in [0, 1] to ids [B, h, w] int64."""
+        return self.quantize(self.features(images))[0]
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Maps ids [B, h, w] to their codebook vectors [B, d, h, w]."""
+        return F.embedding(ids, self.codebook).movedim(-1, 1)
+
+    def decode(self, ids: Tensor) -> Tensor:
+        """Maps ids [B, h, w] to images [B, 3, H, W] in [0, 1]."""
+        return self.decode_vectors(self.lookup(ids)).clamp(0, 1)
+
+    def identity(self) -> str:
+        """Returns the hex SHA-256 over family, weights, preprocessing and code map.
+
+        Two data sets can be mixed, and a classifier fed, only if their identities are equal.
+        """
+        digest = hashlib.sha256()
+        described = {"family": self.family, "config": self.config(), "preprocessing": self.preprocessing}
+        digest.update(json.dumps(described, sort_keys=True).encode())
+        for key, value in sorted(self.state_dict().items()):
+            digest.update(f"{key} {list(value.shape)} {value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def provenance(self) -> dict[str, str]:
+        """Returns what can move a near-tied id but is not compared: device, precision, versions."""
+        return {
+            "device": str(self.codebook.device.type),
+            "precision": str(self.codebook.dtype).removeprefix("torch."),
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+            "threads": str(torch.get_num_threads()),
+        }
+
+
+def nearest(features: Tensor, codebook: Tensor, cells: int = 1 << 16) -> tuple[Tensor, Tensor]:
+    """Finds each cell's nearest code by squared Euclidean distance, in float32.
+
+    Args:
+        features: [B, d, h, w].
+        codebook: [K, d].
+        cells: distances are formed for at most about `cells * 512` (cell, code) pairs at a time.
+
+    Returns:
+        ids [B, h, w] int64 and their vectors [B, d, h, w]. On exact ties the lowest id.
+    """
+    batch, width, rows, columns = features.shape
+    with torch.autocast(features.device.type, enabled=False):
+        flat = features.detach().float().movedim(1, -1).reshape(-1, width)  # [B*h*w, d]
+        codes = codebook.detach().float()
+        offset = codes.square().sum(1)  # [K]
+        step = max(1, cells * 512 // codes.shape[0])
+        found = [
+            (part.square().sum(1, keepdim=True) + offset - 2 * part @ codes.T).argmin(1)
+            for part in flat.split(step)
+        ]
+        ids = torch.cat(found).view(batch, rows, columns)
+    return ids, F.embedding(ids, codebook).movedim(-1, 1)
