@@ -1,0 +1,44 @@
+# make demo   images -> tokens -> classifier -> report, from nothing but Python, pip and make
+# make test   the tests
+# TORCH_INDEX=https://download.pytorch.org/whl/cpu make demo   takes torch from another index (CPU-only, smaller)
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_INDEX ?=
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: install demo demo-small test lint wheel-demo clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/pip install -q torch torchvision --index-url $(TORCH_INDEX))
+	$(BIN)/pip install -q -e ".[dev]"
+	touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/seit demo --out demo
+
+demo-small: $(INSTALLED)
+	$(BIN)/seit demo --out demo --small
+
+test: $(INSTALLED)
+	$(BIN)/pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# The wheel alone, in a new environment outside the clone, runs the demo: sample, weights and recipes are inside it.
+wheel-demo: $(INSTALLED)
+	rm -rf dist && $(BIN)/python -m build -q --wheel
+	set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	wheel=$$(ls $$PWD/dist/seit-*.whl); $(PYTHON) -m venv $$folder/venv; \
+	$(if $(TORCH_INDEX),$$folder/venv/bin/pip install -q torch torchvision --index-url $(TORCH_INDEX);) \
+	$$folder/venv/bin/pip install -q "$$wheel"; cd $$folder; venv/bin/seit demo --out demo --small; test -s demo/report.html
+
+clean:
+	rm -rf $(VENV) dist build demo

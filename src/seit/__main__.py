@@ -1,0 +1,5 @@
+"""python -m seit."""
+
+from seit.cli import main
+
+main()
