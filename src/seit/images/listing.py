@@ -1,0 +1,201 @@
+"""The pictures of a folder, tar or zip: their names, and how to read each one's bytes later.
+
+Nothing is ever extracted. Of an archive only the index is read, with each member's place in the file; a
+member's name is a key and never becomes a path on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from seit.errors import ImageError
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
+# How gzip, bzip2, xz and zstandard files start.
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+# No picture's file is larger; a deflated member that claims to be could fill the memory.
+LARGEST_MEMBER = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class FileBytes:
+    """Reads one file of a folder."""
+
+    root: str
+    name: str
+
+    def __call__(self) -> bytes:
+        """Returns the file's bytes.
+
+        Raises:
+            ImageError: the file is gone or may not be read.
+        """
+        path = os.path.join(self.root, self.name)
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except OSError as error:
+            raise ImageError(f"cannot be read ({error.strerror})", path, "restore or remove it") from error
+
+
+@dataclass(frozen=True, slots=True)
+class MemberBytes:
+    """Reads one member of an archive: `stored` bytes at `offset`, inflated to `size` if they are deflated."""
+
+    archive: str
+    name: str
+    offset: int
+    stored: int
+    size: int
+    deflated: bool = False
+
+    def __call__(self) -> bytes:
+        """Returns the member's bytes.
+
+        Raises:
+            ImageError: the archive is gone, shorter than its index says, or damaged at this member.
+        """
+        where = f"{self.archive}: {self.name}"
+        try:
+            with open(self.archive, "rb", buffering=0) as file:
+                file.seek(self.offset)
+                data = file.read(self.stored)
+            if self.deflated:
+                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, self.size)
+        except OSError as error:
+            raise ImageError(f"cannot be read ({error.strerror})", where, "restore the archive") from error
+        except zlib.error as error:
+            raise ImageError("the archive is damaged here", where, "copy the archive again") from error
+        if len(data) != self.size:
+            raise ImageError(f"{len(data)} of {self.size} bytes", where, "the archive is cut off; copy it again")
+        return data
+
+
+def is_picture(name: str) -> bool:
+    """Says whether a path inside a source is taken for a picture: by its ending, hidden files excluded."""
+    if not name.lower().endswith(ENDINGS):
+        return False
+    return not (name.startswith((".", "__MACOSX/")) or "/." in name)
+
+
+def list_folder(root: str) -> list[str]:
+    """Lists the pictures below a folder, links followed, as paths with forward slashes.
+
+    Raises:
+        ImageError: a folder cannot be listed or links to one above it; a picture's name belongs to no file.
+    """
+    names: list[str] = []
+    stack: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
+    while stack:
+        prefix, above = stack.pop()
+        folder = os.path.join(root, prefix)
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in above:
+                raise ImageError("this link leads back to a folder above it", folder, "remove the link")
+            above = (*above, (status.st_dev, status.st_ino))
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    name = prefix + entry.name
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir():
+                        stack.append((name + "/", above))
+                    elif is_picture(name):
+                        _check_file(entry)
+                        names.append(_recordable(name, root))
+        except OSError as error:
+            raise ImageError(f"cannot be listed ({error.strerror})", folder, "check its permissions") from error
+    return names
+
+
+def _check_file(entry: os.DirEntry[str]) -> None:
+    """Refuses pipes, devices and broken links that are named like pictures: opening one can hang."""
+    if not entry.is_file():
+        raise ImageError("not a regular file (a broken link?)", entry.path, "remove it")
+
+
+def list_archive(path: str) -> dict[str, MemberBytes]:
+    """Lists the pictures in an uncompressed tar, or in a zip, without extracting anything.
+
+    Returns:
+        name -> reader. Of members with equal names the last counts, as when extracting.
+
+    Raises:
+        ImageError: no readable tar or zip; a compressed tar (its members cannot be read out of order); a
+            picture that is a link, encrypted, or named absolutely or through `..`.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+            total = file.seek(0, os.SEEK_END)
+        if start.startswith(COMPRESSED):
+            raise ImageError("a compressed tar cannot be read out of order", path, "decompress it first")
+        members = _zip_members(path) if start.startswith(b"PK\x03\x04") else _tar_members(path)
+        found = {member.name: member for member in members}
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror or error})", path, "check the file") from error
+    except (tarfile.TarError, zipfile.BadZipFile, struct.error, ValueError, OverflowError) as error:
+        raise ImageError(f"no readable tar or zip ({error})", path, "give a folder, tar or zip") from error
+    for member in found.values():
+        if min(member.offset, member.stored, member.size) < 0 or member.offset + member.stored > total:
+            raise ImageError(f"{member.name} ends behind the archive", path, "it is cut off; copy it again")
+        if member.size > LARGEST_MEMBER:
+            raise ImageError(f"{member.name} is too large for a picture", path, "remove it")
+    return found
+
+
+def _tar_members(path: str) -> Iterator[MemberBytes]:
+    """Reads a tar's headers one by one, keeping none of them."""
+    with tarfile.open(path, "r:") as tar:
+        while (member := tar.next()) is not None:
+            tar.members = []  # type: ignore[attr-defined]  # else every header stays in memory
+            name = member.name.removeprefix("./")
+            if member.isdir() or not is_picture(name):
+                continue
+            if not member.isreg() or member.issparse():
+                raise ImageError(
+                    f"{name} is a link or a special file",
+                    path,
+                    "make the tar with `tar -h --hard-dereference`",
+                )
+            yield MemberBytes(path, _safe(name, path), member.offset_data, member.size, member.size)
+
+
+def _zip_members(path: str) -> Iterator[MemberBytes]:
+    """Reads a zip's index, and of each picture the local header, which alone tells where its bytes start."""
+    with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
+        for member in archive.infolist():
+            name = member.filename.removeprefix("./")
+            if member.is_dir() or not is_picture(name):
+                continue
+            if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ImageError(f"{name} is encrypted or oddly compressed", path, "make the zip again")
+            file.seek(member.header_offset + 26)
+            name_length, extra_length = struct.unpack("<HH", file.read(4))
+            offset = member.header_offset + 30 + name_length + extra_length
+            deflated = member.compress_type == zipfile.ZIP_DEFLATED
+            yield MemberBytes(path, _safe(name, path), offset, member.compress_size, member.file_size, deflated)
+
+
+def _safe(name: str, path: str) -> str:
+    """Refuses names that would leave a folder if somebody extracted or exported them."""
+    if name.startswith("/") or ".." in name.split("/") or "\\" in name:
+        raise ImageError(f"the member name {name!r} is unsafe", path, "do not trust this archive")
+    return _recordable(name, path)
+
+
+def _recordable(name: str, where: str) -> str:
+    """Refuses names that are no UTF-8, for they could not be written down in a token data set."""
+    if not name.isascii():
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise ImageError(f"the name {name!r} is not UTF-8", where, "rename the file") from error
+    return name

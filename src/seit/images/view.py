@@ -1,0 +1,134 @@
+"""One picture's bytes -> RGB -> the view, exactly the size that a tokenizer asks for.
+
+Pictures are shown as a browser shows them (EXIF orientation, CMYK, palettes, transparency over white, the
+first frame of an animation), with one exception: colour profiles are ignored, as timm and torchvision do, so
+that accuracies compare.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from seit.errors import ImageError, nearest_names
+
+# Named, so that no other Pillow plug-in (PostScript runs a program) ever sees a user's bytes.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+INTERPOLATIONS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+RESIZES = ("squash", "crop")
+
+
+def decode(data: bytes, name: str) -> Image.Image:
+    """Decodes one picture to RGB, as a browser would show it.
+
+    Samples of 16 bits are scaled to 8; a picture of more than about 179 million pixels is refused before it
+    is decoded (Pillow's limit for decompression bombs).
+
+    Args:
+        data: the bytes of a JPEG, PNG, WebP, GIF, BMP, TIFF, PNM or AVIF file.
+        name: what the error calls it.
+
+    Returns:
+        A Pillow picture of mode RGB.
+
+    Raises:
+        ImageError: the bytes are empty, cut off, damaged, too large when decoded, or no known format.
+    """
+    if not data:
+        raise ImageError("the file is empty", name, "replace or remove it")
+    if data.startswith(b"version https://git-lfs"):
+        raise ImageError("this is a Git LFS pointer, not a picture", name, "run `git lfs pull`")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            picture.load()
+            return _to_rgb(_upright(picture), name)
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
+        raise ImageError("too many pixels to decode safely", name, "shrink or remove it") from error
+    except Image.UnidentifiedImageError as error:
+        known = ", ".join(FORMATS)
+        raise ImageError(f"not a picture of a known format ({known})", name, "remove it") from error
+    except Exception as error:
+        # On damaged bytes Pillow's decoders raise nearly anything: OSError, SyntaxError, struct.error, ...
+        raise ImageError(f"cannot be decoded ({error})", name, "replace or remove it") from error
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Applies the EXIF orientation; a broken EXIF block is ignored, as browsers do."""
+    with contextlib.suppress(Exception):
+        return ImageOps.exif_transpose(picture)
+    return picture
+
+
+def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
+    """Converts any of Pillow's modes to RGB."""
+    if picture.mode == "F":
+        raise ImageError("floating-point samples have no agreed white", name, "save it with 8 or 16 bits")
+    if picture.mode == "I" or picture.mode.startswith("I;16"):
+        samples = np.asarray(picture).astype(np.int64)  # Pillow's own conversion clips at 255
+        if samples.min() < 0 or samples.max() > 65535:
+            raise ImageError("32-bit samples have no agreed white", name, "save it with 8 or 16 bits")
+        return Image.fromarray(((samples * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+    return picture.convert("RGB")
+
+
+def to_view(picture: Image.Image, preprocessing: dict[str, Any]) -> np.ndarray:
+    """Resizes a picture to the view that a tokenizer sees.
+
+    "squash" resizes straight to the view and changes the aspect ratio, as SeiT's tokens were made; "crop"
+    resizes until the view is just covered and cuts out the centre. Both enlarge smaller pictures, too: a view
+    is always exactly `size`.
+
+    Args:
+        picture: RGB, of any size.
+        preprocessing: {"size": 256 or [height, width] in pixels, "resize": "squash" or "crop",
+            "interpolation": "bicubic", "bilinear" or "lanczos", all antialiased}; other keys are ignored.
+
+    Returns:
+        uint8 [H, W, 3], contiguous and writable.
+
+    Raises:
+        ImageError: a key is missing or its value unknown.
+    """
+    height, width, resize, interpolation = _checked(preprocessing)
+    if resize == "crop":
+        wide, high = picture.size
+        # The side that is relatively shorter meets the view exactly; the other is rounded down (torchvision).
+        if wide * height <= high * width:
+            grown = width, max(height, high * width // wide)
+        else:
+            grown = max(width, wide * height // high), height
+        left, top = round((grown[0] - width) / 2), round((grown[1] - height) / 2)
+        picture = picture.resize(grown, interpolation).crop((left, top, left + width, top + height))
+    else:
+        picture = picture.resize((width, height), interpolation)
+    return np.array(picture)
+
+
+def _checked(preprocessing: dict[str, Any]) -> tuple[int, int, str, Image.Resampling]:
+    """Takes (height, width, resize, interpolation) out of the preprocessing, or says what is wrong there."""
+    missing = {"size", "resize", "interpolation"} - preprocessing.keys()
+    if missing:
+        raise ImageError(f"{', '.join(sorted(missing))} missing", "preprocessing", "add it")
+    size, resize, interpolation = (preprocessing[key] for key in ("size", "resize", "interpolation"))
+    sides = [size, size] if isinstance(size, int) else list(size)
+    if len(sides) != 2 or not all(type(side) is int and 0 < side <= 65535 for side in sides):
+        raise ImageError(f"size {size!r} is no side or [height, width] in pixels", "preprocessing")
+    if resize not in RESIZES:
+        raise ImageError(f"unknown resize {resize!r}", "preprocessing", nearest_names(str(resize), RESIZES))
+    if interpolation not in INTERPOLATIONS:
+        cure = nearest_names(str(interpolation), INTERPOLATIONS)
+        raise ImageError(f"unknown interpolation {interpolation!r}", "preprocessing", cure)
+    return sides[0], sides[1], resize, INTERPOLATIONS[interpolation]
