@@ -1,0 +1,132 @@
+"""Random numbers as a pure function of (seed, epoch, position): the same for any worker, rank or batch split.
+
+Number j of a row is the j-th output of splitmix64 started at the row's key, and the key mixes seed, epoch, the
+augmentation's own stream and the row's global position. So nothing is drawn "next": two processes that share an
+epoch agree without talking, a restart agrees with what it replaces, and an augmentation that is added or dropped
+moves no other's draws.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import torch
+from torch import Tensor
+
+GOLDEN = 0x9E3779B97F4A7C15
+FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_WORD = (1 << 64) - 1
+
+
+def signed(word: int) -> int:
+    """Returns the 64-bit `word` as the int64 of the same bits."""
+    word &= _WORD
+    return word - (1 << 64) if word >> 63 else word
+
+
+def mix_word(word: int) -> int:
+    """Returns splitmix64's output function of one 64-bit word."""
+    word &= _WORD
+    word = (word ^ word >> 30) * FIRST & _WORD
+    word = (word ^ word >> 27) * SECOND & _WORD
+    return word ^ word >> 31
+
+
+def mix(words: Tensor) -> Tensor:
+    """Applies splitmix64's output function to int64 `words`, in place, and returns them."""
+    for shift, factor in ((30, FIRST), (27, SECOND)):
+        words ^= (words >> shift).bitwise_and_((1 << 64 - shift) - 1)
+        words *= signed(factor)
+    words ^= (words >> 31).bitwise_and_((1 << 33) - 1)
+    return words
+
+
+class Draws:
+    """The random numbers of some rows of one epoch.
+
+    Args:
+        seed: the run's.
+        epoch: the epoch's number.
+        positions: int64 [B], each row's global position in the epoch: a running number over all ranks that no two
+            rows of an epoch share. Rows fed again (repeated augmentation, replay) have positions of their own.
+        batch: rows of a global batch, so that `positions // batch` is the step.
+        device: where the numbers are wanted.
+    """
+
+    def __init__(
+        self, seed: int, epoch: int, positions: Tensor, batch: int, device: torch.device | str = "cpu"
+    ) -> None:
+        self.seed, self.epoch, self.batch = seed, epoch, batch
+        self.positions = torch.as_tensor(positions, dtype=torch.int64, device="cpu")
+        self.device = torch.device(device)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def rows(self, chosen: slice | Tensor) -> Draws:
+        """Returns the draws of some of these rows; they are the same numbers."""
+        return Draws(self.seed, self.epoch, self.positions[chosen], self.batch, self.device)
+
+    def steps(self) -> list[tuple[int, slice]]:
+        """Returns each step (global batch) that occurs here and where its rows lie."""
+        steps, counts = (self.positions // self.batch).unique_consecutive(return_counts=True)
+        ends = counts.cumsum(0).tolist()
+        starts = [0, *ends[:-1]]
+        return [(int(step), slice(a, b)) for step, a, b in zip(steps.tolist(), starts, ends, strict=True)]
+
+    def keys(self, stream: str) -> Tensor:
+        """Returns each row's key in `stream`, int64 [B]."""
+        return self._keys_at(stream, self.positions).to(self.device)
+
+    def _keys_at(self, stream: str, positions: Tensor) -> Tensor:
+        word = mix_word(self.seed + GOLDEN)
+        for part in (self.epoch, zlib.crc32(stream.encode())):
+            word = mix_word(word + GOLDEN + part)
+        return mix(positions * signed(GOLDEN) + signed(word))
+
+    def bits(self, stream: str, count: int) -> Tensor:
+        """Returns `count` numbers of 64 random bits for each row, int64 [B, count]."""
+        return bits(self.keys(stream), count)
+
+    def uniform(self, stream: str, count: int) -> Tensor:
+        """Returns `count` numbers in [0, 1) for each row, float32 [B, count], multiples of 2^-24."""
+        return _unit(self.bits(stream, count))
+
+    def normal(self, stream: str, count: int) -> Tensor:
+        """Returns `count` standard normal numbers for each row, float32 [B, count] (Box and Muller)."""
+        return normals(self.keys(stream), count)
+
+    def step_uniform(self, stream: str, step: int, count: int) -> list[float]:
+        """Returns `count` numbers in [0, 1) that all rows of global batch `step` share."""
+        key = self._keys_at(stream + "/step", torch.tensor([step]))
+        return _unit(bits(key, count))[0].tolist()
+
+    def uniform_of_step(self, stream: str, step: int) -> Tensor:
+        """Returns the first number of `uniform(stream, ...)` of every row of global batch `step`, [batch]."""
+        positions = torch.arange(step * self.batch, (step + 1) * self.batch)
+        return _unit(bits(self._keys_at(stream, positions), 1))[:, 0]
+
+
+def bits(keys: Tensor, count: int) -> Tensor:
+    """Returns splitmix64's first `count` outputs from each key, int64 [B, count]."""
+    steps = torch.arange(1, count + 1, device=keys.device) * signed(GOLDEN)
+    return mix(keys[:, None] + steps)
+
+
+def _unit(words: Tensor) -> Tensor:
+    """Maps 64 random bits to the multiple of 2^-24 in [0, 1) that the upper 24 give; takes `words` over."""
+    return words.__irshift__(40).bitwise_and_((1 << 24) - 1).float().mul_(2.0**-24)
+
+
+def normals(keys: Tensor, count: int) -> Tensor:
+    """Returns `count` standard normal numbers from each key, float32 [B, count].
+
+    Word j gives numbers j and j + ceil(count / 2): radius from its lower 24 bits, angle from its upper 24.
+    """
+    words = bits(keys, (count + 1) // 2)
+    radius = words.bitwise_and((1 << 24) - 1).float().add_(1).mul_(2.0**-24)  # in (0, 1]
+    radius = radius.log_().mul_(-2).sqrt_()
+    angle = _unit(words).mul_(2 * math.pi)
+    out = torch.cat((angle.cos().mul_(radius), angle.sin().mul_(radius)), 1)
+    return out[:, :count]

@@ -1,0 +1,96 @@
+"""Token-EDA, random swap: two equal squares of the grid change places."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from seit.augment.base import OnIds, check_probability
+from seit.augment.draws import Draws
+
+TRIES = 16
+
+
+class Swap(OnIds):
+    """Swaps two equal, non-overlapping squares with probability p (paper, section 3.2.1, RS).
+
+    The paper gives no size; as in the released code the side is floor(n u / 4), u uniform, for a grid of n: 0 to 7
+    of 32, where 0 changes nothing. Unlike there, every corner at which a square fits is as likely, the last row and
+    column included, and the squares never overlap, so that no id is lost.
+
+    Args:
+        p: probability of each row, p_r.
+        window: instead of p, rows whose draw from the stream "eda" lies in [lo, hi); see `Synonym`.
+
+    Raises:
+        RecipeError: p is no probability.
+    """
+
+    name = "swap"
+
+    def __init__(self, p: float, window: tuple[float, float] | None = None) -> None:
+        self.p, self.window = check_probability("swap", p), window
+
+    def __call__(self, ids: Tensor, draws: Draws) -> Tensor:
+        """Maps ids [B, h, w] to ids with two squares exchanged in some rows."""
+        u = draws.uniform(self.name, 2 + 4 * TRIES)  # [B, 2 + 4 tries]
+        if self.window is None:
+            drawn = u[:, 0] < self.p
+        else:
+            eda = draws.uniform("eda", 1)[:, 0]
+            drawn = (eda >= self.window[0]) & (eda < self.window[1])
+        rows = drawn.nonzero()[:, 0]
+        if not len(rows):
+            return ids
+        side, corners = squares(u[rows, 1], u[rows, 2:], ids.shape[1], ids.shape[2])
+        out = ids.clone()
+        out[rows] = exchange(ids[rows], side, corners)
+        return out
+
+    def __str__(self) -> str:
+        p = self.p if self.window is None else self.window[1] - self.window[0]
+        return f"swap(p={p:g})"
+
+
+def squares(size: Tensor, places: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Returns the squares to exchange: side int64 [B] and corners int64 [B, 2, 2] (first, second; row, column).
+
+    Corner pairs are drawn until they do not overlap; after 16 tries (fewer than one in 10^11 at side 7 of 32) the
+    side is 0.
+
+    Args:
+        size: [B] uniform numbers.
+        places: [B, 4 * tries] uniform numbers.
+        height: of the grid.
+        width: of the grid.
+    """
+    side = (size * (min(height, width) / 4)).long()
+    room = torch.stack((height - side + 1, width - side + 1), 1)[:, None, None]  # [B, 1, 1, 2]
+    corners = (places.view(len(side), -1, 2, 2) * room).long()
+    apart = ((corners[:, :, 0] - corners[:, :, 1]).abs() >= side[:, None, None]).any(2)  # [B, tries]
+    first = apart.int().argmax(1)
+    row = torch.arange(len(side), device=side.device)
+    return torch.where(apart[row, first], side, 0), corners[row, first]
+
+
+def exchange(ids: Tensor, side: Tensor, corners: Tensor) -> Tensor:
+    """Returns ids [B, h, w] with the two squares of each row exchanged.
+
+    Args:
+        ids: [B, h, w].
+        side: [B].
+        corners: [B, 2, 2].
+    """
+    height, width = ids.shape[1:]
+    rows, columns = torch.arange(height, device=ids.device), torch.arange(width, device=ids.device)
+    place = rows[:, None] * width + columns  # [h, w]
+    source = place.expand(len(ids), -1, -1)
+    flat = corners[..., 0] * width + corners[..., 1]  # [B, 2]
+    for one, other in ((0, 1), (1, 0)):
+        down = rows - corners[:, one, :1]  # [B, h]
+        right = columns - corners[:, one, 1:]
+        inside_rows = (down >= 0) & (down < side[:, None])
+        inside = inside_rows[:, :, None] & ((right >= 0) & (right < side[:, None]))[:, None]  # [B, h, w]
+        moved = place + (flat[:, other] - flat[:, one])[:, None, None]
+        source = torch.where(inside, moved, source)
+    return ids.flatten(1).gather(1, source.flatten(1)).view_as(ids)

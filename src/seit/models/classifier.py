@@ -1,0 +1,277 @@
+"""The classifier: stem adapter + trunk + head, and the table that turns ids into its vectors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from seit import files
+from seit.augment.crop import centre_crop
+from seit.errors import ModelError
+from seit.models.stems import stem_of
+from seit.models.trunks import build_trunk
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that rebuilds a classifier without its weights; JSON-able.
+
+    Attributes:
+        trunk: timm name, or one of `trunks.SMALL_RESNETS`.
+        stem: one of `stems.STEMS`, or `patch<k>` for pixels.
+        channels: d, the width of a vector; 3 for pixels.
+        grid: (h, w) of the data set's ids; the image's pixels for a pixel stem.
+        classes: outputs of the head.
+        input_grid: (m, m) that the stem takes.
+        codes: K, rows of the table; 0 for pixels.
+        learned: the table is trained with the rest, not the tokenizer's codebook.
+        drop_path: stochastic depth of the last block.
+    """
+
+    trunk: str
+    stem: str
+    channels: int
+    grid: tuple[int, int]
+    classes: int
+    input_grid: tuple[int, int]
+    codes: int = 0
+    learned: bool = False
+    drop_path: float = 0.0
+
+
+class Classifier(nn.Module, PyTorchModelHubMixin, library_name="seit", tags=["seit"]):
+    """Maps vectors [B, d, m, m] to logits [B, C] (paper, Fig. 3, from the Stem-Adapter on).
+
+    Attributes:
+        config: what it was built from.
+        trunk: the timm network, its stem replaced; usable as a timm model by itself.
+        table: [K, d] float32, the codebook or the learned table; None for pixels.
+
+    Example:
+        >>> model = build("deit_small_patch16_224", codebook=codebook, classes=1000)
+        >>> model(torch.zeros(2, 32, 28, 28)).shape
+        torch.Size([2, 1000])
+    """
+
+    table: Tensor | None
+    trunk: Any
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        stem = stem_of(config.stem)
+        rows, columns = (stem.output_side(side) for side in config.input_grid)
+        self.trunk = build_trunk(
+            config.trunk, stem, config.channels, (rows, columns), config.classes, config.drop_path
+        )
+        table = torch.zeros(config.codes, config.channels) if config.codes else None
+        if config.learned and table is not None:
+            self.table = nn.Parameter(table)
+        else:
+            self.register_buffer("table", table)
+
+    @property
+    def input_grid(self) -> tuple[int, int]:
+        """(m, m), the cells (pixels) a side of what `forward` takes; what augmentations resize to."""
+        return self.config.input_grid
+
+    @property
+    def view_grid(self) -> tuple[int, int]:
+        """The centre region of the data set's grid that is seen at evaluation, in cells (pixels)."""
+        stem = stem_of(self.config.stem)
+        default = tuple(stem.input_side(side) for side in self.config.grid)
+        if default != self.config.input_grid:
+            return self.config.input_grid
+        return stem.view_side(self.config.grid[0]), stem.view_side(self.config.grid[1])
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Maps vectors [B, d, m, m] to logits [B, C].
+
+        Raises:
+            ModelError: vectors of another width or side than the stem's.
+        """
+        wanted = (self.config.channels, *self.config.input_grid)
+        if tuple(vectors.shape[1:]) != wanted:
+            raise ModelError(
+                f"vectors of shape {list(vectors.shape)} where [B, {', '.join(map(str, wanted))}] is needed",
+                f"{self.config.trunk} with stem {self.config.stem}",
+                "crop to input_grid, and look up ids in this classifier's table",
+            )
+        return self.trunk(vectors)
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        """Returns the evaluation input of a data set's rows: looked up, centre-cropped, on this device.
+
+        Args:
+            inputs: ids [B, h, w], any integer type; or images [B, 3, H, W] for a pixel stem.
+
+        Returns:
+            [B, d, m, m] float32.
+        """
+        device = next(self.parameters()).device
+        return centre_crop(inputs.to(device), self.table, self.input_grid, self.view_grid)
+
+    @torch.jit.ignore
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that timm's optimizers leave out of weight decay."""
+        inner = self.trunk.no_weight_decay() if hasattr(self.trunk, "no_weight_decay") else set()
+        return {f"trunk.{name}" for name in inner} | {"table"}
+
+    @torch.jit.ignore
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """timm's parameter groups for layer decay; the table goes with the stem."""
+        groups = self.trunk.group_matcher(coarse=coarse)
+
+        def inside(pattern: Any) -> Any:
+            if isinstance(pattern, str):
+                return pattern.replace("^", r"^trunk\.")
+            if isinstance(pattern, list):
+                return [inside(one) for one in pattern]
+            return (inside(pattern[0]), *pattern[1:]) if isinstance(pattern, tuple) else pattern
+
+        matched = {name: inside(pattern) for name, pattern in groups.items()}
+        return matched | {"stem": f"{matched['stem']}|^table"}
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        weights = {key: value.detach().cpu().contiguous() for key, value in self.state_dict().items()}
+        files.write_bytes(save_directory / WEIGHTS, save(weights))
+        files.write_json(save_directory / CONFIG, asdict(self.config))
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        map_location: str = "cpu",
+        strict: bool = True,
+        **model_kwargs: Any,
+    ) -> Classifier:
+        folder = Path(model_id)
+        if folder.is_dir():
+            weights = folder / WEIGHTS
+            if not weights.is_file():
+                raise ModelError(
+                    f"there is no {WEIGHTS}", str(folder), "give the folder that save_pretrained wrote"
+                )
+        else:
+            weights = Path(
+                hf_hub_download(
+                    repo_id=model_id,
+                    filename=WEIGHTS,
+                    revision=revision,
+                    cache_dir=cache_dir,
+                    force_download=force_download,
+                    token=token,
+                    local_files_only=local_files_only,
+                )
+            )
+        described = model_kwargs["config"]
+        config = described if isinstance(described, ModelConfig) else config_from(described)
+        model = cls(config)
+        model.load_state_dict(load_file(weights, device=map_location), strict=strict)
+        return model.eval()
+
+
+def config_from(described: dict[str, Any]) -> ModelConfig:
+    """Returns the configuration that a JSON file describes."""
+    known = json.loads(json.dumps(described))
+    known["grid"], known["input_grid"] = tuple(known["grid"]), tuple(known["input_grid"])
+    return ModelConfig(**known)
+
+
+def build(
+    trunk: str,
+    stem: str = "conv4",
+    channels: int = 32,
+    grid: tuple[int, int] = (32, 32),
+    classes: int = 1000,
+    *,
+    codebook: Tensor | None = None,
+    learned: bool = False,
+    input_grid: tuple[int, int] | None = None,
+    drop_path: float = 0.0,
+) -> Classifier:
+    """Builds a classifier with fresh weights (of PyTorch's global random state).
+
+    Args:
+        trunk: a timm name of the ViT/DeiT, ResNet, ConvNeXt or Swin family, or `mini_resnet`,
+            `mini_resnet_wide`, `reduced_resnet18`.
+        stem: see `stems.STEMS`; `patch<k>` for RGB pixels.
+        channels: d, the width of the vectors the stem takes; 3 for pixels.
+        grid: (h, w) of the data set's ids, or the image's (H, W) for a pixel stem.
+        classes: outputs.
+        codebook: [K, d'] of the data set; None for pixels. Without `learned`, d' is `channels`.
+        learned: train the table too. It starts from the codebook, through a random projection where d' is not
+            `channels` (then with entries of about unit size).
+        input_grid: (m, m) where it shall not be the stem's own choice (7/8 of the grid).
+        drop_path: stochastic depth of the last block.
+
+    Returns:
+        The classifier: vectors [B, channels, m, m] -> logits [B, classes].
+
+    Raises:
+        ModelError: unknown trunk or stem, a grid that the trunk cannot take, m > n, or a codebook of another width.
+    """
+    chosen = stem_of(stem)
+    if chosen.pixels and (channels != 3 or codebook is not None):
+        raise ModelError(
+            f"stem {stem} takes RGB pixels, not {channels} channels with a codebook"
+            if codebook is not None
+            else f"stem {stem} takes RGB pixels, not {channels} channels",
+            "stem",
+            "for tokens choose conv4, conv2, conv2s1, conv3, linear or deconv",
+        )
+    if codebook is not None and codebook.shape[1] != channels and not learned:
+        raise ModelError(
+            f"the codebook's vectors have {codebook.shape[1]} entries, the stem takes {channels}",
+            f"stem {stem}",
+            f"set channels to {codebook.shape[1]}, or learn the table",
+        )
+    size = input_grid or (chosen.input_side(grid[0]), chosen.input_side(grid[1]))
+    if any(m > n or m < 1 for m, n in zip(size, grid, strict=True)):
+        raise ModelError(
+            f"an input of {size[0]}x{size[1]} from a grid of {grid[0]}x{grid[1]}",
+            f"stem {stem}",
+            "choose an input_grid of at least 1 and at most the grid",
+        )
+    if min(chosen.output_side(side) for side in size) < 1:
+        raise ModelError(
+            f"its input of {size[0]}x{size[1]} is smaller than its kernel", f"stem {stem}", "choose conv3"
+        )
+    config = ModelConfig(
+        trunk=trunk,
+        stem=stem,
+        channels=channels,
+        grid=(int(grid[0]), int(grid[1])),
+        classes=classes,
+        input_grid=(int(size[0]), int(size[1])),
+        codes=0 if codebook is None else codebook.shape[0],
+        learned=learned and codebook is not None,
+        drop_path=drop_path,
+    )
+    model = Classifier(config)
+    if codebook is not None and model.table is not None:
+        with torch.no_grad():
+            model.table.copy_(_first_table(codebook.float(), channels))
+    return model
+
+
+def _first_table(codebook: Tensor, channels: int) -> Tensor:
+    if codebook.shape[1] == channels:
+        return codebook
+    projection = torch.randn(codebook.shape[1], channels) / codebook.shape[1] ** 0.5
+    return codebook / codebook.square().mean().sqrt() @ projection

@@ -1,0 +1,158 @@
+"""timm networks with their stem taken out and a stem adapter put in its place.
+
+A trunk goes by its timm name; three more, too small for timm's list, are built from timm's ResNet. Every family
+keeps what stood behind its stem's convolution: nothing (ViT), a layer norm (Swin, ConvNeXt), batch norm and ReLU
+(ResNet, whose max-pool goes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import timm
+from timm.models.resnet import BasicBlock, ResNet
+from torch import nn
+
+from seit.errors import ModelError, nearest_names
+from seit.models.stems import Stem, StemAdapter
+
+SMALL_RESNETS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "mini_resnet": ((2, 2, 0, 0), (64, 128, 128, 128)),
+    "mini_resnet_wide": ((2, 2, 2, 0), (96, 192, 384, 384)),
+    "reduced_resnet18": ((2, 2, 2, 2), (20, 40, 80, 160)),
+}
+"""Blocks and channels of each stage: two trunks for a laptop and tokens of small images, and the continual-learning
+trunk (paper, section 4.4: ResNet-18 with 20 base channels)."""
+
+
+def trunk_names() -> list[str]:
+    """Returns every trunk name that `build` takes: the small ones and timm's of the four families."""
+    named = timm.list_models(module="resnet") + timm.list_models(module="convnext")
+    for module in ("vision_transformer", "deit", "swin_transformer"):
+        named += timm.list_models(module=module)
+    return sorted([*SMALL_RESNETS, *named])
+
+
+def build_trunk(
+    name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float
+) -> nn.Module:
+    """Returns the timm network whose stem takes vectors [B, channels, m, m].
+
+    Args:
+        name: a timm name, or one of `SMALL_RESNETS`.
+        stem: what to put in the place of its stem.
+        channels: d, the width of a vector; 3 for pixels.
+        grid: (k, k), the stem's output in cells.
+        classes: outputs of the head.
+        drop_path: stochastic depth of the last block.
+
+    Returns:
+        The network: [B, channels, m, m] -> [B, classes].
+
+    Raises:
+        ModelError: unknown name, or a family without a rule, or a grid that is too small.
+    """
+    family = _family(name)
+    make, least = _FAMILIES[family]
+    if name in SMALL_RESNETS:
+        least = 2 ** (sum(count > 0 for count in SMALL_RESNETS[name][0]) - 1)
+    if min(grid) < least:
+        raise ModelError(
+            f"its blocks need a grid of at least {least}x{least}, the stem gives {grid[0]}x{grid[1]}",
+            f"trunk {name}",
+            "take a stem of smaller stride or a tokenizer with more cells",
+        )
+    return make(name, stem, channels, grid, classes, drop_path)
+
+
+def _family(name: str) -> str:
+    if name in SMALL_RESNETS:
+        return "resnet"
+    if not timm.is_model(name):
+        raise ModelError(f"there is no trunk {name!r}", "trunk", nearest_names(name, trunk_names()))
+    for family, modules in _MODULES.items():
+        if timm.models.is_model_in_modules(name, modules):
+            return family
+    raise ModelError(
+        f"{name} is none of the families whose stem can be replaced",
+        "trunk",
+        f"choose a timm model of {', '.join(_MODULES)}",
+    )
+
+
+def _vit(name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float) -> nn.Module:
+    # global_pool="avg" moves the final norm behind the pooling (paper, section 4.5); class token stays, unpooled.
+    model: Any = timm.create_model(
+        name,
+        img_size=grid,
+        patch_size=1,
+        in_chans=1,
+        num_classes=classes,
+        global_pool="avg",
+        drop_path_rate=drop_path,
+    )
+    # A pre-norm ViT (CLIP's) has no bias here, because its norm follows at once.
+    bias = model.patch_embed.proj.bias is not None
+    proj = stem.convolution(channels, model.embed_dim, bias)
+    model.patch_embed = StemAdapter(proj, nn.Identity(), True, grid)
+    return model
+
+
+def _swin(name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float) -> nn.Module:
+    model: Any = timm.create_model(
+        name, img_size=grid, patch_size=1, in_chans=1, num_classes=classes, drop_path_rate=drop_path
+    )
+    proj = stem.convolution(
+        channels, model.embed_dim[0] if isinstance(model.embed_dim, list) else model.embed_dim, True
+    )
+    model.patch_embed = StemAdapter(proj, model.patch_embed.norm, False, grid)
+    return model
+
+
+def _convnext(
+    name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float
+) -> nn.Module:
+    model: Any = timm.create_model(name, in_chans=1, num_classes=classes, drop_path_rate=drop_path)
+    if len(model.stem) != 2:
+        raise ModelError("its stem is more than a convolution and a norm", f"trunk {name}", "choose another")
+    model.stem[0] = stem.convolution(channels, model.stem[0].out_channels, model.stem[0].bias is not None)
+    return model
+
+
+def _resnet(
+    name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float
+) -> nn.Module:
+    if name in SMALL_RESNETS:
+        blocks, widths = SMALL_RESNETS[name]
+        # timm's only way to another width than 64 before the first block is the deep stem, twice its stem_width.
+        model: Any = ResNet(
+            BasicBlock,  # type: ignore[arg-type]
+            blocks,
+            num_classes=classes,
+            in_chans=1,
+            channels=widths,
+            stem_type="deep",
+            stem_width=widths[0] // 2,
+            drop_path_rate=drop_path,
+        )
+    else:
+        model = timm.create_model(name, in_chans=1, num_classes=classes, drop_path_rate=drop_path)
+    model.conv1 = stem.convolution(channels, model.bn1.num_features, bias=False)
+    model.maxpool = nn.Identity()
+    return model
+
+
+_MODULES = {
+    "vision_transformer": ["vision_transformer", "deit"],
+    "resnet": ["resnet"],
+    "convnext": ["convnext"],
+    "swin": ["swin_transformer"],
+}
+_Make = Callable[[str, Stem, int, "tuple[int, int]", int, float], nn.Module]
+_FAMILIES: dict[str, tuple[_Make, int]] = {
+    "vision_transformer": (_vit, 1),
+    "resnet": (_resnet, 8),
+    "convnext": (_convnext, 8),
+    "swin": (_swin, 8),
+}
