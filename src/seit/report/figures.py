@@ -238,7 +238,7 @@ def bars(rows: Sequence[Bar], x: Axis, alt: str = "") -> Drawing:
         axes.grid(False)
         axes.spines[["bottom"]].set_visible(False)
         axes.set_xticks([])
-        axes.set_xlabel(x.label)
+        _heading(axes, x.label)
         for place, row in zip(places, rows, strict=True):
             text = f"{x.show(row.value)}  {formats.clean(row.note)}".rstrip()
             axes.annotate(text, (row.value, place), (5, 0), textcoords="offset points", va="center")
@@ -322,8 +322,12 @@ def _axis(axes: Axes, x: Axis, y: Axis) -> None:
             axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
         axis.set_major_formatter(FuncFormatter(lambda value, _, show=plain.show: show(float(value))))
     axes.set_xlabel(formats.clean(x.label))
-    # Along the top, upright, like a heading: read without turning the head.
-    axes.set_title(formats.clean(y.label), loc="left", fontsize=12, color=MUTED, pad=10)
+    _heading(axes, y.label)
+
+
+def _heading(axes: Axes, text: str) -> None:
+    """Names the measured quantity along the top, upright: read without turning the head."""
+    axes.set_title(formats.clean(text), loc="left", fontsize=12, color=MUTED, pad=10)
 
 
 def _rim(points: Sequence[Point], x_better: str, y_better: str) -> list[Point]:
