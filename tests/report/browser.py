@@ -111,9 +111,8 @@ class Browser:
             elif name == "Runtime.exceptionThrown":
                 console.append(f"exception: {values['exceptionDetails']['text']}")
             elif name == "Network.requestWillBeSent":
-                if not values["request"]["url"].startswith("data:"):
-                    requests.append(values["request"]["url"])
-        return {"console": console, "requests": requests}
+                requests.append(values["request"]["url"])
+        return {"console": console, "requests": [url for url in requests if not url.startswith("data:")]}
 
     def screenshot(self, path: Path) -> None:
         """Writes the whole page, from top to bottom, as PNG."""

@@ -8,7 +8,7 @@ from PIL import Image
 from seit.report.demo import DemoPictures, DemoResult, Pair, Photo, Prediction, StoreBytes, TrainedRun
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-HOSTILE = '<img src=x onerror=alert(1)>"\'&\u202eexe\x1b[31m\udc80`c` {{7*7}} --> \n'
+HOSTILE = "<img src=x onerror=alert(1)>\"'&\u202eexe\x1b[31m\udc80`c` {{7*7}} --> \n"
 
 
 def small(seed: int) -> np.ndarray:
@@ -54,10 +54,25 @@ def result(sample: str = "CIFAR-10", classes: list[str] | None = None) -> DemoRe
         photo_jpeg_payload_bytes=1_603_200,
         photo_store=StoreBytes(12, 12_210, 24, 12, 900, 16_384, 512, 1_900, 800),
         seconds=247.3,
-        timings={"install check": 0.4, "tokenize": 22.8, "write store": 3.1, "train on tokens": 74.2,
-                 "train on pixels": 118.9, "evaluate": 14.5, "decode pictures": 2.2},
-        machine={"processor": "2 cores of an invented CPU", "device": "cpu", "system": "Linux 6.1",
-                 "Python": "3.12.4", "torch": "2.14.0", "timm": "1.0.31", "seed": "0", "finished": "2026-01-02 03:04"},
+        timings={
+            "install check": 0.4,
+            "tokenize": 22.8,
+            "write store": 3.1,
+            "train on tokens": 74.2,
+            "train on pixels": 118.9,
+            "evaluate": 14.5,
+            "decode pictures": 2.2,
+        },
+        machine={
+            "processor": "2 cores of an invented CPU",
+            "device": "cpu",
+            "system": "Linux 6.1",
+            "Python": "3.12.4",
+            "torch": "2.14.0",
+            "timm": "1.0.31",
+            "seed": "0",
+            "finished": "2026-01-02 03:04",
+        },
         commands=[
             ("Turn a folder of class folders into tokens", "seit tokenize photos/ tokens/ --tokenizer patch8"),
             ("See what was kept", "seit info tokens/\nseit show tokens/ --out sheet.png"),

@@ -69,8 +69,9 @@ def interval(share: float, count: int) -> tuple[float, float]:
 def _opening(result: DemoResult) -> Page:
     page = Page(
         "Learning from tokens instead of pixels",
-        f"{formats.number(result.store.images)} small images of {result.sample} and {result.photo_store.images} full-size photos were "
-        f"turned into tokens. A classifier then learned from the tokens, and its twin from the pixels. "
+        f"{formats.number(result.store.images)} small images of {result.sample} and "
+        f"{formats.number(result.photo_store.images)} full-size photos were turned into tokens. A classifier then "
+        f"learned from the tokens, and its twin from the pixels. "
         f"All numbers and pictures below were made by this run, in {formats.duration(result.seconds)}.",
         "Written by `seit`. One file, no script, no network: it can be kept or passed on as it is.",
     )

@@ -9,7 +9,6 @@ differ by dash or marker as well as by colour.
 from __future__ import annotations
 
 import io
-import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from seit.errors import SeitError
 from seit.files import write_bytes
 from seit.report import formats, svg
-from seit.report.svg import ACCENT, INK, MUTED, ON_ACCENT, PAPER, RULE
+from seit.report.labels import label_ends, label_points
+from seit.report.svg import ACCENT, GREY, INK, MUTED, ON_ACCENT, PAPER, RULE
 
 WIDE, NARROW = 760, 360
 """Widths in CSS pixels that the page draws for a desk and for a phone."""
@@ -158,7 +158,7 @@ def curves(lines: Sequence[Line], x: Axis, y: Axis, alt: str = "") -> Drawing:
     for line in lines:
         if len(line.x) != len(line.y) or not len(line.x):
             raise SeitError(f"{len(line.x)} x, {len(line.y)} y", f"curve {line.label!r}", "give pairs")
-    ends = "; ".join(f"{line.label} ends at {y.show(line.y[-1])}" for line in lines)
+    said = "; ".join(f"{line.label} ends at {y.show(line.y[-1])}" for line in lines)
 
     def draw(width: float) -> Figure:
         figure, axes = _new(width, 0.5 if width > 500 else 0.75)
@@ -167,10 +167,11 @@ def curves(lines: Sequence[Line], x: Axis, y: Axis, alt: str = "") -> Drawing:
             axes.plot(line.x, line.y, color=colour, linestyle=dash, linewidth=thick)
         _axis(axes, x, y)
         axes.margins(x=0)
-        _label_ends(figure, axes, lines)
+        ends = [(line.label, line.x[-1], line.y[-1], _SERIES[i][0]) for i, line in enumerate(lines)]
+        label_ends(figure, axes, ends)
         return figure
 
-    return Drawing(formats.clean(alt or f"Curves of {y.label} over {x.label}: {ends}."), draw)
+    return Drawing(formats.clean(alt or f"Curves of {y.label} over {x.label}: {said}."), draw)
 
 
 def frontier(points: Sequence[Point], x: Axis, y: Axis, alt: str = "") -> Drawing:
@@ -202,7 +203,8 @@ def frontier(points: Sequence[Point], x: Axis, y: Axis, alt: str = "") -> Drawin
         _axis(axes, x, y)
         rim = _rim(points, x.better, y.better)
         axes.plot([p.x for p in rim], [p.y for p in rim], color=MUTED, lw=1, ls=(0, (4, 3)), zorder=2)
-        _label_points(figure, axes, points, rim)
+        names = [(p.label, p.x, p.y, ACCENT if p.ours else INK) for p in points]
+        label_points(figure, axes, names, [(p.x, p.y) for p in rim])
         return figure
 
     return Drawing(formats.clean(alt or f"{y.label} against {x.label}. {listed}."), draw)
@@ -227,21 +229,24 @@ def bars(rows: Sequence[Bar], x: Axis, alt: str = "") -> Drawing:
     listed = "; ".join(f"{row.label}: {x.show(row.value)}" for row in rows)
 
     def draw(width: float) -> Figure:
-        figure, axes = _new(width, (30 * len(rows) + 40) / width)
+        wide = width > 500  # on a phone a bar's name stands above it: beside it is no room
+        figure, axes = _new(width, ((30 if wide else 46) * len(rows) + 40) / width)
         places = np.arange(len(rows))
-        colours = [ACCENT if row.ours else MUTED for row in rows]
-        axes.barh(places, [row.value for row in rows], height=0.62, color=colours, linewidth=0)
-        limit = 22 if width < 500 else 40
-        axes.set_yticks(places, [formats.shorten(formats.clean(row.label), limit) for row in rows])
+        colours = [ACCENT if row.ours else GREY for row in rows]
+        axes.barh(places, [row.value for row in rows], height=0.62 if wide else 0.4, color=colours, linewidth=0)
+        names = [formats.shorten(formats.clean(row.label), 48) for row in rows]
+        axes.set_yticks(places, names if wide else [""] * len(rows), fontsize=12)
         axes.tick_params(axis="y", labelcolor=INK)
-        axes.invert_yaxis()
+        axes.set_ylim(len(rows) - 0.5, -0.5 if wide else -0.85)
         axes.grid(False)
         axes.spines[["bottom"]].set_visible(False)
         axes.set_xticks([])
         _heading(axes, x.label)
-        for place, row in zip(places, rows, strict=True):
-            text = f"{x.show(row.value)}  {formats.clean(row.note)}".rstrip()
+        for place, row, name in zip(places, rows, names, strict=True):
+            text = x.show(row.value) + (f" \u00b7 {formats.clean(row.note)}" if row.note else "")
             axes.annotate(text, (row.value, place), (5, 0), textcoords="offset points", va="center")
+            if not wide:
+                axes.annotate(name, (0, place - 0.24), (3, 1), textcoords="offset points", va="bottom")
         return figure
 
     return Drawing(formats.clean(alt or f"Bars of {x.label}. {listed}."), draw)
@@ -340,64 +345,3 @@ def _rim(points: Sequence[Point], x_better: str, y_better: str) -> list[Point]:
         if not rim or y_sign * point.y < y_sign * rim[-1].y:
             rim.append(point)
     return rim
-
-
-def _label_ends(figure: Figure, axes: Axes, lines: Sequence[Line]) -> None:
-    """Writes each curve's name behind its last point, apart by at least a line's height."""
-    texts = []
-    for line, (colour, _) in zip(lines, _SERIES, strict=False):
-        name = formats.shorten(formats.clean(line.label), 24)
-        end = (line.x[-1], line.y[-1])
-        texts.append(axes.annotate(name, end, (6, 0), textcoords="offset points", va="center", color=colour))
-    figure.draw_without_rendering()
-    wanted = [float(axes.transData.transform((line.x[-1], line.y[-1]))[1]) for line in lines]
-    order = sorted(range(len(lines)), key=lambda i: wanted[i])
-    floor = -np.inf
-    for i in order:
-        place = max(wanted[i], floor)
-        texts[i].set_position((6, place - wanted[i]))
-        floor = place + 16
-
-
-def _label_points(figure: Figure, axes: Axes, points: Sequence[Point], rim: Sequence[Point]) -> None:
-    """Writes each point's name on the side of it where it covers nothing else, as far as there is one."""
-    figure.draw_without_rendering()
-    frame = axes.get_window_extent()
-    spots = [axes.transData.transform((p.x, p.y)) for p in points]
-    taken = [(px - 6, py - 6, px + 6, py + 6) for px, py in spots]
-    corners = [axes.transData.transform((p.x, p.y)) for p in rim]
-    for start, end in itertools.pairwise(corners):
-        steps = max(2, int(np.hypot(*(end - start)) / 4))
-        taken += [(px - 2, py - 2, px + 2, py + 2) for px, py in np.linspace(start, end, steps)]
-    sides = [(9, 0, "left", "center"), (-9, 0, "right", "center"), (0, 9, "center", "bottom")]
-    sides += [(0, -9, "center", "top"), (8, 8, "left", "bottom"), (8, -8, "left", "top")]
-    sides += [(-8, 8, "right", "bottom"), (-8, -8, "right", "top")]
-    for point in points:
-        name = formats.shorten(formats.clean(point.label), 32)
-        colour = ACCENT if point.ours else INK
-        best: tuple[float, Any, Any] | None = None
-        for dx, dy, ha, va in sides:
-            text = axes.annotate(
-                name, (point.x, point.y), (dx, dy), textcoords="offset points", ha=ha, va=va, color=colour
-            )
-            text.set_in_layout(False)
-            box = text.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
-            edges = (box.x0, box.y0, box.x1, box.y1)
-            outside = _area(edges) - _overlap(edges, (frame.x0, frame.y0, frame.x1, frame.y1))
-            cost = sum(_overlap(edges, other) for other in taken) + 3 * outside
-            if best is None or cost < best[0] - 1:
-                if best is not None:
-                    best[1].remove()
-                best = (cost, text, edges)
-            else:
-                text.remove()
-        assert best is not None
-        taken.append(best[2])
-
-
-def _area(box: tuple[float, float, float, float]) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))

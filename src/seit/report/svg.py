@@ -10,13 +10,13 @@ import itertools
 import re
 from xml.etree import ElementTree
 
-INK, MUTED, RULE, ACCENT, PAPER = "#1a1e22", "#59636c", "#d3d9dd", "#0b6170", "#ffffff"
+INK, MUTED, GREY, RULE, ACCENT, PAPER = "#1a1e22", "#59636c", "#87929a", "#d3d9dd", "#0b6170", "#ffffff"
 """The drawing's colours; on a page each becomes the CSS variable of its name (light values here)."""
 
 ON_ACCENT = "#fefefe"
 """Letters upon the accent colour: light in both themes."""
 
-_VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", ACCENT: "accent", PAPER: "paper"}
+_VARIABLES = {INK: "ink", MUTED: "muted", GREY: "grey", RULE: "rule", ACCENT: "accent", PAPER: "paper"}
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 _counter = itertools.count(1)
 
