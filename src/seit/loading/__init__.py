@@ -1,0 +1,6 @@
+"""From a store to batches of ids, in an order that is a pure function of (seed, epoch, position)."""
+
+from seit.loading.loader import batches, epoch_size, rows_of
+from seit.loading.resident import Resident
+
+__all__ = ["Resident", "batches", "epoch_size", "rows_of"]

@@ -1,0 +1,88 @@
+"""Batches of ids for training: one background thread decodes the next batch while the current one is used.
+
+No worker processes: decoding releases Python's lock and outruns any trunk. Rank r of w takes its slice of every
+global batch, so the sequence of global batches is the same for any number of ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from seit.errors import StoreError
+from seit.loading.order import shuffled, view_of
+from seit.store import TokenRows
+
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+
+
+def batches(
+    dataset: TokenRows,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    start: int = 0,
+    shuffle: bool = True,
+    *,
+    rank: int = 0,
+    ranks: int = 1,
+    one_view: bool = False,
+    drop_last: bool = False,
+) -> Iterator[Batch]:
+    """Yields the batches of one epoch.
+
+    Args:
+        dataset: N rows.
+        batch_size: B rows of a global batch, over all ranks; the last batch of an epoch may be smaller.
+        seed, epoch: the order depends on these and N alone.
+        start: positions of this epoch that were used already (mid-epoch resume).
+        shuffle: a new full permutation each epoch, or stored order.
+        rank, ranks: this process takes every `ranks`-th position of each batch, beginning with `rank`.
+        one_view: an epoch visits every image once, in a view drawn from (seed, epoch, image), instead of all rows.
+        drop_last: leave out an incomplete last batch.
+
+    Yields:
+        positions int64 [b] within the epoch, ids [b, h, w], labels [b] (or [b, C], or None).
+
+    Raises:
+        StoreError: a batch size below the number of ranks, or a start beyond the epoch.
+    """
+    size = epoch_size(dataset, one_view)
+    if batch_size < ranks or not 0 <= rank < ranks:
+        raise StoreError(f"batch size {batch_size} on rank {rank} of {ranks}", "batches", "give each rank a row")
+    if not 0 <= start <= size:
+        raise StoreError(f"start {start} of {size} positions", "batches", "resume within the epoch")
+    stop = size - (size - start) % batch_size if drop_last else size
+
+    def load(first: int) -> Batch:
+        positions = np.arange(first + rank, min(first + batch_size, stop), ranks)
+        ids, labels = dataset.batch(rows_of(dataset, positions, seed, epoch, shuffle, one_view))
+        return positions, ids, labels
+
+    with ThreadPoolExecutor(1, "seit-loader") as thread:
+        starts = range(start, stop, batch_size)
+        ahead = [thread.submit(load, first) for first in starts[:1]]
+        for following in [*starts[1:], None]:
+            if not ahead:
+                return
+            ready = ahead.pop().result()
+            if following is not None:
+                ahead.append(thread.submit(load, following))
+            yield ready
+
+
+def epoch_size(dataset: TokenRows, one_view: bool = False) -> int:
+    """Returns how many positions one epoch has: rows, or images if each is visited once."""
+    return len(dataset) // dataset.views if one_view else len(dataset)
+
+
+def rows_of(
+    dataset: TokenRows, positions: np.ndarray, seed: int, epoch: int, shuffle: bool = True, one_view: bool = False
+) -> np.ndarray:
+    """Returns which row of `dataset` stands at each position of an epoch, int64 [n]."""
+    places = shuffled(positions, epoch_size(dataset, one_view), seed, epoch) if shuffle else positions
+    if not one_view or dataset.views == 1:
+        return places
+    return places * dataset.views + view_of(places, dataset.views, seed, epoch)

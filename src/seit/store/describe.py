@@ -1,0 +1,110 @@
+"""What `seit info` shows: every byte of a store beside its source, without decoding anything.
+
+Bytes are exact; kB is 1000 bytes and GiB 2^30. The paper's Table 1 mixes the units, so nothing is divided here.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seit.store import manifest as manifests
+from seit.store.manifest import Manifest
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Describes a token data set from its manifest and labels alone.
+
+    Args:
+        path: its folder.
+
+    Returns:
+        JSON-able: what it is (tokenizer, grid, vocabulary, classes, splits, source), `bytes` of each part,
+        `bytes_per_image` beside the source's, `share` of the JPEG files in %, entropy, rows of each class.
+
+    Raises:
+        StoreError: no token data set.
+    """
+    from seit.store.dataset import TokenDataset
+
+    dataset = TokenDataset(path)
+    manifest = dataset.manifest
+    sizes = ledger(manifest, (Path(path) / manifests.NAME).stat().st_size)
+    images = manifest.rows // manifest.views
+    return {
+        "path": os.fspath(path),
+        "tokenizer": manifest.tokenizer,
+        "grid": list(manifest.grid),
+        "vocabulary": manifest.full_vocabulary,
+        "codes_used": manifest.vocabulary,
+        "codec": sorted({codec.name for codec in manifest.codecs}),
+        "labels": manifest.labels,
+        "classes": len(manifest.classes),
+        "views": manifest.views,
+        "splits": manifest.splits,
+        "images": images,
+        "source": manifest.source,
+        "created": manifest.created,
+        "bytes": sizes,
+        "bytes_per_image": per_image(manifest, sizes, images),
+        "share_of_files_percent": _percent(sizes["total"], manifest.source.get("file_bytes", 0)),
+        "share_of_scans_percent": _percent(sizes["total"], manifest.source.get("payload_bytes", 0)),
+        "entropy_bits_per_id": manifest.entropy,
+        "log2_codes_used": math.log2(max(manifest.vocabulary, 1)),
+        "rows_per_class": rows_per_class(dataset),
+    }
+
+
+def ledger(manifest: Manifest, manifest_bytes: int) -> dict[str, int]:
+    """Returns the bytes of every part of a store; they add up to `total`, its size on disk."""
+    shards = manifest.shards
+    parts = {
+        "payload": sum(shard.payload_bytes for shard in shards),
+        "offsets": sum(shard.offset_bytes for shard in shards),
+        "labels": sum(shard.label_bytes for shard in shards),
+        "container": sum(
+            shard.data.bytes - shard.payload_bytes - shard.offset_bytes - shard.label_bytes for shard in shards
+        ),
+        "side_table": sum(shard.side.bytes for shard in shards),
+        "codebook": manifest.codebook.bytes,
+        "codec_tables": sum(codec.bytes for codec in manifest.codecs),
+        "manifest": manifest_bytes,
+    }
+    return parts | {"total": sum(parts.values())}
+
+
+def per_image(manifest: Manifest, sizes: dict[str, int], images: int) -> dict[str, float]:
+    """Returns bytes per image: as stored, as the source's files and JPEG scans, and at the paper's optima."""
+    cells = manifest.cells * manifest.views
+    coded = sizes["payload"] + sizes["offsets"] + sizes["labels"]
+    return {
+        "payload": sizes["payload"] / max(images, 1),
+        "payload_offsets_labels": coded / max(images, 1),
+        "total": sizes["total"] / max(images, 1),
+        "source_file": manifest.source.get("file_bytes", 0) / max(images, 1),
+        "source_scan": manifest.source.get("payload_bytes", 0) / max(images, 1),
+        "entropy": manifest.entropy * cells / 8,
+        "uniform": math.log2(max(manifest.vocabulary, 1)) * cells / 8,
+    }
+
+
+def rows_per_class(dataset: Any) -> dict[str, int]:
+    """Returns how many rows carry each class, over all splits; multi-labels count in each of theirs."""
+    counts = np.zeros(len(dataset.classes), np.int64)
+    for start in range(0, len(dataset), 1 << 20):
+        labels = dataset.labels_at(np.arange(start, min(start + (1 << 20), len(dataset))))
+        if labels is None:
+            return {}
+        if labels.ndim == 1:
+            counts += np.bincount(labels[labels >= 0], minlength=len(counts))
+        else:
+            counts += np.count_nonzero(labels, axis=0)
+    return {name: int(count) for name, count in zip(dataset.classes, counts, strict=True)}
+
+
+def _percent(part: int, whole: int) -> float | None:
+    return 100 * part / whole if whole else None

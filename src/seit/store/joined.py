@@ -1,0 +1,96 @@
+"""Several data sets read as one, one after another. Nothing is copied or decoded until rows are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from seit.errors import StoreError
+from seit.store.rows import RowTable
+from seit.store.token_rows import TokenRows, describe_like
+
+
+class Joined(TokenRows):
+    """The rows of several data sets, one after another, in one numbering of codes.
+
+    Args:
+        parts: of the same tokenizer, grid, classes and kind of labels.
+
+    Raises:
+        StoreError: they differ in one of these.
+    """
+
+    def __init__(self, parts: Sequence[TokenRows]) -> None:
+        if not parts:
+            raise StoreError("nothing to join", "joined", "give at least one data set")
+        first = parts[0]
+        for i, part in enumerate(parts):
+            for what, mine, theirs in (
+                ("tokenizer", part.tokenizer.get("identity"), first.tokenizer.get("identity")),
+                ("grid", part.grid, first.grid),
+                ("classes", part.classes, first.classes),
+                ("kind of labels", part.label_kind, first.label_kind),
+            ):
+                if mine != theirs:
+                    raise StoreError(
+                        f"the {what} of part {i} is not that of part 0", "joined", "join data sets of one tokenizer"
+                    )
+        self.parts = list(parts)
+        self.starts = np.cumsum([0, *map(len, parts)])
+        describe_like(self, first)
+        self.views = first.views if all(part.views == first.views for part in parts) else 1
+        # used codes may differ: ids are renumbered over all codes that occur in any part
+        self.used_codes = np.unique(np.concatenate([part.used_codes for part in parts]))
+        self.vocabulary = len(self.used_codes)
+        dtype = np.uint16 if self.vocabulary <= 1 << 16 else np.uint32
+        self.new_ids = [np.searchsorted(self.used_codes, part.used_codes).astype(dtype) for part in parts]
+        self.codebook = None
+        codebooks = [part.codebook for part in parts if part.codebook is not None]
+        if len(codebooks) == len(parts):
+            self.codebook = np.zeros((self.vocabulary, codebooks[0].shape[1]), np.float32)
+            for vectors, new in zip(codebooks, self.new_ids, strict=True):
+                self.codebook[new] = vectors
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def ids(self, indices: Any) -> np.ndarray:
+        indices = self.checked(indices)
+        dtype = np.uint16 if self.vocabulary <= 1 << 16 else np.uint32
+        out = np.empty((len(indices), *self.grid), dtype)
+        for number, here, local in self._split(indices):
+            out[here] = self.new_ids[number][self.parts[number].ids(local)]
+        return out
+
+    def labels_at(self, indices: Any) -> np.ndarray | None:
+        indices = self.checked(indices)
+        out: np.ndarray | None = None
+        for number, here, local in self._split(indices):
+            labels = self.parts[number].labels_at(local)
+            if labels is None:
+                return None
+            if out is None:
+                out = np.empty((len(indices), *labels.shape[1:]), labels.dtype)
+            out[here] = labels
+        return self.parts[0].labels_at([]) if out is None else out
+
+    def rows_at(self, indices: Any) -> RowTable:
+        indices = self.checked(indices)
+        places, tables = [], []
+        for number, here, local in self._split(indices):
+            places.append(here)
+            tables.append(self.parts[number].rows_at(local))
+        if not tables:
+            return RowTable.named([])
+        return RowTable.join(tables).take(np.argsort(np.concatenate(places), kind="stable"))
+
+    def _split(self, indices: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        """Groups row numbers by part: (part, places in `indices`, rows of that part)."""
+        owner = np.searchsorted(self.starts, indices, side="right") - 1
+        return [
+            (int(number), here, indices[here] - self.starts[number])
+            for number in np.unique(owner)
+            for here in [np.flatnonzero(owner == number)]
+        ]

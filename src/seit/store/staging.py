@@ -1,0 +1,132 @@
+"""Parts: the plain ids, labels and names that a writer has finished but not committed yet.
+
+A part is one uncompressed Arrow file in OUT.partial, put there atomically: it exists if and only if it is whole,
+so an interrupted write resumes by looking which parts exist. Writers of different parts never meet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from seit import files
+from seit.errors import StoreError
+from seit.store.rows import RowTable
+
+_NAME = re.compile(r"part-(\d{6})\.arrow")
+
+
+@dataclass
+class Part:
+    """Some rows of one split as the tokenizer gave them.
+
+    Attributes:
+        split: which split they belong to.
+        ids: [n, h, w] tokenizer ids.
+        labels: as `seit.store.labels` describes, or None.
+        table: their names, sizes and hashes.
+    """
+
+    split: str
+    ids: np.ndarray
+    labels: np.ndarray | None
+    table: RowTable
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def write_part(folder: Path, number: int, part: Part) -> None:
+    """Writes part `number`, whole or not at all."""
+    n, h, w = part.ids.shape
+    flat = pa.py_buffer(np.ascontiguousarray(part.ids))
+    width = h * w * part.ids.itemsize
+    columns = {"ids": pa.Array.from_buffers(pa.binary(width), n, [None, flat])}
+    shape = ""
+    if part.labels is not None:
+        labels = np.ascontiguousarray(part.labels)
+        shape = f"{labels.dtype.str} {labels.shape[1] if labels.ndim == 2 else 0}"
+        columns["labels"] = pa.Array.from_buffers(
+            pa.binary(labels.nbytes // n if n else labels.itemsize), n, [None, pa.py_buffer(labels)]
+        )
+    columns |= part.table.columns()
+    metadata = {"split": part.split, "ids": f"{part.ids.dtype.str} {h} {w}", "labels": shape}
+    batch = pa.record_batch(list(columns.values()), names=list(columns)).replace_schema_metadata(metadata)
+    path = folder / f"part-{number:06d}.arrow"
+    with files.atomic(path) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as out:
+        out.write_batch(batch)
+
+
+def read_part(folder: Path, number: int) -> Part:
+    """Reads part `number`; its ids and labels are views of the mapped file."""
+    path = folder / f"part-{number:06d}.arrow"
+    try:
+        with pa.memory_map(str(path)) as source:
+            batch = pa.ipc.open_file(source).get_batch(0)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"cannot be read ({error})", str(path), "delete it and run the command again") from None
+    metadata = {key.decode(): value.decode() for key, value in batch.schema.metadata.items()}
+    dtype, h, w = metadata["ids"].split()
+    n = batch.num_rows
+    ids = _plain(batch.column("ids"), dtype).reshape(n, int(h), int(w))
+    labels = None
+    if metadata["labels"]:
+        dtype, width = metadata["labels"].split()
+        labels = _plain(batch.column("labels"), dtype)
+        labels = labels.reshape(n, int(width)) if int(width) else labels
+    return Part(metadata["split"], ids, labels, RowTable.from_columns(batch))
+
+
+def _plain(column: pa.Array, dtype: str) -> np.ndarray:
+    buffer = column.buffers()[1]
+    return np.frombuffer(buffer, dtype) if buffer is not None and len(column) else np.zeros(0, dtype)
+
+
+def finished(folder: Path) -> set[int]:
+    """Returns the numbers of the parts that are whole."""
+    found = (_NAME.fullmatch(path.name) for path in folder.glob("part-*.arrow"))
+    return {int(match[1]) for match in found if match}
+
+
+def regrouped(folder: Path, numbers: list[int], rows: int) -> Iterator[Part]:
+    """Joins the given parts, in order, into parts of at most `rows` rows of one split.
+
+    Parts are tokenizer-sized, shards are disk-sized: few files, whatever the size of a part.
+    """
+    order: list[str] = []
+    by_split: dict[str, list[int]] = {}
+    for number in numbers:
+        split = read_part(folder, number).split
+        if split not in order:
+            order.append(split)
+        by_split.setdefault(split, []).append(number)
+    for split in order:
+        waiting: list[Part] = []
+        for number in by_split[split]:
+            part = read_part(folder, number)
+            start = 0
+            while start < len(part):
+                stop = min(len(part), start + rows - sum(map(len, waiting)))
+                waiting.append(_cut(part, start, stop))
+                start = stop
+                if sum(map(len, waiting)) == rows:
+                    yield _joined(waiting)
+                    waiting = []
+        if waiting:
+            yield _joined(waiting)
+
+
+def _cut(part: Part, start: int, stop: int) -> Part:
+    labels = None if part.labels is None else part.labels[start:stop]
+    return Part(part.split, part.ids[start:stop], labels, part.table.take(np.arange(start, stop)))
+
+
+def _joined(parts: list[Part]) -> Part:
+    labels = None if parts[0].labels is None else np.concatenate([part.labels for part in parts])
+    ids = np.concatenate([part.ids for part in parts])
+    return Part(parts[0].split, ids, labels, RowTable.join([part.table for part in parts]))

@@ -1,0 +1,229 @@
+"""Writing: stage parts of plain ids beside the target, then commit them as one token data set.
+
+OUT is absent or whole at every moment: parts gather in OUT.partial, `commit` encodes them into OUT.partial/whole,
+writes the manifest last and renames that folder to OUT. A killed writer loses at most the part it was writing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seit import files
+from seit.errors import StoreError
+from seit.store import encode, staging
+from seit.store import labels as label_columns
+from seit.store import manifest as manifests
+from seit.store.rows import RowTable
+
+
+def is_finished(out: str | os.PathLike[str], plan: str) -> bool:
+    """Says whether OUT already is the token data set that `plan` would write."""
+    if not (Path(out) / manifests.NAME).exists():
+        return False
+    return manifests.read(Path(out) / manifests.NAME).created.get("plan") == plan
+
+
+class TokenWriter:
+    """Stages shards of plain ids under OUT.partial and commits them as one token data set folder.
+
+    Several processes may stage different shards of the same plan at once; one of them commits.
+
+    Args:
+        out: the folder to make; it must not exist.
+        tokenizer: name, identity, provenance, preprocessing of the tokenizer that made the ids.
+        codebook: [K, d] float32, all codes of the tokenizer, or None if the vectors are unknown.
+        grid: (h, w).
+        classes: class names in label order.
+        source: name, split_rule, terms of the images.
+        plan: a hash of what will be written; a partial of another plan is refused.
+        codec: "auto", "zero-order", "context" or "learned".
+        command: how to repeat this, recorded.
+        vocabulary: K, needed only without a codebook.
+        views: rows of each image, which follow one another in every shard.
+
+    Attributes:
+        finished: the shards that are staged, by this or an interrupted earlier call.
+
+    Raises:
+        StoreError: OUT exists, or OUT.partial is of another plan.
+    """
+
+    def __init__(
+        self,
+        out: str | os.PathLike[str],
+        *,
+        tokenizer: dict[str, Any],
+        codebook: np.ndarray | None,
+        grid: tuple[int, int],
+        classes: list[str],
+        source: dict[str, Any],
+        plan: str,
+        codec: str = "auto",
+        command: str = "",
+        vocabulary: int = 0,
+        views: int = 1,
+    ) -> None:
+        self.out, self.codec, self.codebook = Path(out).absolute(), codec, codebook
+        self.partial = self.out.with_name(self.out.name + ".partial")
+        self.grid, self.views = (int(grid[0]), int(grid[1])), views
+        self.vocabulary = vocabulary if codebook is None else len(codebook)
+        if (
+            not 1 <= self.vocabulary <= manifests.MAX_VOCABULARY
+            or self.grid[0] * self.grid[1] > manifests.MAX_CELLS
+        ):
+            raise StoreError(
+                f"vocabulary {self.vocabulary} with grid {self.grid} is outside the format's limits",
+                str(out),
+                f"1..{manifests.MAX_VOCABULARY} codes and at most {manifests.MAX_CELLS} cells",
+            )
+        self._refuse_existing()
+        self.header: dict[str, Any] = {
+            "tokenizer": tokenizer,
+            "classes": list(classes),
+            "source": source,
+            "created": {"command": command, "plan": plan},
+        }
+        with _disk(self.partial):
+            self.partial.mkdir(parents=True, exist_ok=True)
+            self._check_plan(plan)
+        self.finished = staging.finished(self.partial)
+
+    def write(self, shard: int, split: str, ids: np.ndarray, labels: np.ndarray | None, rows: RowTable) -> None:
+        """Stages shard number `shard`: it is kept from then on, whatever happens to this process.
+
+        Args:
+            shard: its number; commit wants 0..n-1, and keeps their order.
+            split: "train" or "val", say.
+            ids: [n, h, w] integers 0..K-1, the tokenizer's own ids.
+            labels: int64 [n] (-1: unknown), bool [n, C], float32 [n, C], or None.
+            rows: where each row came from.
+
+        Raises:
+            StoreError: shapes or values do not fit, or the disk is full.
+        """
+        ids = np.asarray(ids)
+        n = len(ids)
+        if ids.shape[1:] != self.grid or not np.issubdtype(ids.dtype, np.integer) or len(rows) != n:
+            raise StoreError(
+                f"ids are {ids.dtype} {list(ids.shape)} beside {len(rows)} names",
+                f"shard {shard}",
+                f"give integers [n, {self.grid[0]}, {self.grid[1]}] and n names",
+            )
+        if n % self.views:
+            raise StoreError(
+                f"{n} rows are no multiple of {self.views} views", f"shard {shard}", "keep views together"
+            )
+        if n and not 0 <= int(ids.min()) <= int(ids.max()) < self.vocabulary:
+            raise StoreError(
+                f"ids run from {ids.min()} to {ids.max()}", f"shard {shard}", f"the codebook has {self.vocabulary}"
+            )
+        how = label_columns.kind(labels, len(self.header["classes"]), n)
+        labels = labels.astype(np.int64) if labels is not None and how == "class" else labels
+        small = ids.astype(np.uint16 if self.vocabulary <= 1 << 16 else np.uint32)
+        with _disk(self.partial):
+            staging.write_part(self.partial, shard, staging.Part(split, small, labels, rows))
+        self.finished.add(shard)
+
+    def commit(self) -> Path:
+        """Encodes the staged shards, writes the manifest last and renames OUT.partial's content to OUT.
+
+        Returns:
+            OUT.
+
+        Raises:
+            StoreError: a shard is missing, another process commits, OUT exists, or the disk is full.
+        """
+        with commit_lock(self.partial), _disk(self.partial):
+            self._refuse_existing()
+            numbers = sorted(staging.finished(self.partial))
+            missing = sorted(set(range(numbers[-1] + 1 if numbers else 1)) - set(numbers))
+            if missing:
+                raise StoreError(
+                    f"{len(missing)} shards are missing, the first is {missing[0]}",
+                    str(self.partial),
+                    "write them, then commit",
+                )
+            whole = self.partial / "whole"
+            shutil.rmtree(whole, ignore_errors=True)
+            whole.mkdir()
+            fixed = encode.Fixed(self.grid, self.vocabulary, self.views, self.codebook, self.header)
+            manifest = encode.new_store(whole, self.partial, numbers, fixed, self.codec)
+            manifests.write(whole, manifest)
+            os.rename(whole, self.out)
+            files.sync_folder(self.out.parent)
+        shutil.rmtree(self.partial, ignore_errors=True)
+        return self.out
+
+    def _refuse_existing(self) -> None:
+        if not os.path.lexists(self.out):
+            return
+        if (self.out / manifests.NAME).exists():
+            raise StoreError("already holds a token data set", str(self.out), "choose another OUT, or delete it")
+        raise StoreError("exists and is not a token data set", str(self.out), "choose another OUT")
+
+    def _check_plan(self, plan: str) -> None:
+        path = self.partial / "plan.json"
+        wanted = {"plan": plan, "tokenizer": self.header["tokenizer"].get("identity"), "grid": list(self.grid)}
+        if not path.exists():
+            if any(self.partial.iterdir()) and not self._leftover():
+                raise StoreError("holds something else", str(self.partial), "move it away, or choose another OUT")
+            files.write_json(path, wanted)
+            return
+        try:
+            found = json.loads(path.read_bytes())
+        except ValueError:
+            found = None
+        if found != wanted:
+            raise StoreError(
+                "holds the beginning of another data set (other source, tokenizer or options)",
+                str(self.partial),
+                "finish that one with its own command, or delete the folder",
+            )
+
+    def _leftover(self) -> bool:
+        """Whether OUT.partial holds nothing but what a killed first moment leaves."""
+        return all(path.name == "lock" or path.name.endswith(".tmp") for path in self.partial.iterdir())
+
+
+@contextlib.contextmanager
+def commit_lock(folder: Path) -> Iterator[None]:
+    """Holds the one committer's lock of a folder; the system drops it if the process dies.
+
+    Raises:
+        StoreError: another process holds it.
+    """
+    try:
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except FileNotFoundError:
+        raise StoreError("is gone: another process committed it", str(folder), "use its data set") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise StoreError("is being committed by another process", str(folder), "wait for it") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    """Turns the system's refusals (full disk, no permission) into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"cannot be written: {error.strerror or error}",
+            str(error.filename or folder),
+            "mend that and run the same command again: finished shards are kept",
+        ) from error
