@@ -16,6 +16,7 @@ import io
 import json
 import sys
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def read_cifar10(archive: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
                 for member in tar
                 if member.isfile() and Path(member.name).name in wanted
             }
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         sys.exit(f"{archive}: cannot be read as a tar archive ({error}); download it again")
     if "test_batch.bin" in files:
         read = _from_binary

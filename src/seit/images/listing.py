@@ -156,7 +156,7 @@ def _tar_members(path: str) -> Iterator[MemberBytes]:
     with tarfile.open(path, "r:") as tar:
         while (member := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # else every header stays in memory
-            name = member.name.removeprefix("./")
+            name = _safe(member.name, path)
             if member.isdir() or not is_picture(name):
                 continue
             if not member.isreg() or member.issparse():
@@ -165,14 +165,14 @@ def _tar_members(path: str) -> Iterator[MemberBytes]:
                     path,
                     "make the tar with `tar -h --hard-dereference`",
                 )
-            yield MemberBytes(path, _safe(name, path), member.offset_data, member.size, member.size)
+            yield MemberBytes(path, name, member.offset_data, member.size, member.size)
 
 
 def _zip_members(path: str) -> Iterator[MemberBytes]:
     """Reads a zip's index, and of each picture the local header, which alone tells where its bytes start."""
     with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
         for member in archive.infolist():
-            name = member.filename.removeprefix("./")
+            name = _safe(member.filename, path)
             if member.is_dir() or not is_picture(name):
                 continue
             if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -181,12 +181,13 @@ def _zip_members(path: str) -> Iterator[MemberBytes]:
             name_length, extra_length = struct.unpack("<HH", file.read(4))
             offset = member.header_offset + 30 + name_length + extra_length
             deflated = member.compress_type == zipfile.ZIP_DEFLATED
-            yield MemberBytes(path, _safe(name, path), offset, member.compress_size, member.file_size, deflated)
+            yield MemberBytes(path, name, offset, member.compress_size, member.file_size, deflated)
 
 
 def _safe(name: str, path: str) -> str:
-    """Refuses names that would leave a folder if somebody extracted or exported them."""
-    if name.startswith("/") or ".." in name.split("/") or "\\" in name:
+    """Takes a leading `./` off; refuses names that would leave a folder if somebody extracted or exported them."""
+    name = name.removeprefix("./")
+    if name.startswith("/") or ".." in name.replace("\\", "/").split("/") or name[1:3] == ":\\":
         raise ImageError(f"the member name {name!r} is unsafe", path, "do not trust this archive")
     return _recordable(name, path)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 RESIZES = ("squash", "crop")
+
+# A few of ImageNet's own files have a damaged EXIF block, of which every process would warn once.
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning, "PIL")
 
 
 def decode(data: bytes, name: str) -> Image.Image:
@@ -123,7 +127,7 @@ def _checked(preprocessing: dict[str, Any]) -> tuple[int, int, str, Image.Resamp
     if missing:
         raise ImageError(f"{', '.join(sorted(missing))} missing", "preprocessing", "add it")
     size, resize, interpolation = (preprocessing[key] for key in ("size", "resize", "interpolation"))
-    sides = [size, size] if isinstance(size, int) else list(size)
+    sides = list(size) if isinstance(size, (list, tuple)) else [size, size]
     if len(sides) != 2 or not all(type(side) is int and 0 < side <= 65535 for side in sides):
         raise ImageError(f"size {size!r} is no side or [height, width] in pixels", "preprocessing")
     if resize not in RESIZES:
