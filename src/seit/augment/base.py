@@ -20,7 +20,7 @@ from torch import Tensor
 from seit.augment.draws import Draws
 from seit.errors import RecipeError
 
-CHUNK = 16
+CHUNK = 32
 """Rows that a CPU carries through the pipeline at a time: what they need fits a core's cache. Even, for pairs."""
 
 

@@ -8,7 +8,7 @@ moves no other's draws.
 
 from __future__ import annotations
 
-import math
+import functools
 import zlib
 
 import torch
@@ -68,6 +68,10 @@ class Draws:
         """Returns the draws of some of these rows; they are the same numbers."""
         return Draws(self.seed, self.epoch, self.positions[chosen], self.batch, self.device)
 
+    def host(self) -> Draws:
+        """Returns the same draws on the CPU, for choices that the program itself has to know without a wait."""
+        return Draws(self.seed, self.epoch, self.positions, self.batch)
+
     def steps(self) -> list[tuple[int, slice]]:
         """Returns each step (global batch) that occurs here and where its rows lie."""
         steps, counts = (self.positions // self.batch).unique_consecutive(return_counts=True)
@@ -94,7 +98,7 @@ class Draws:
         return _unit(self.bits(stream, count))
 
     def normal(self, stream: str, count: int) -> Tensor:
-        """Returns `count` standard normal numbers for each row, float32 [B, count] (Box and Muller)."""
+        """Returns `count` standard normal numbers for each row, float32 [B, count] (see `normals`)."""
         return normals(self.keys(stream), count)
 
     def step_uniform(self, stream: str, step: int, count: int) -> list[float]:
@@ -122,11 +126,17 @@ def _unit(words: Tensor) -> Tensor:
 def normals(keys: Tensor, count: int) -> Tensor:
     """Returns `count` standard normal numbers from each key, float32 [B, count].
 
-    Word j gives numbers j and j + ceil(count / 2): radius from its lower 24 bits, angle from its upper 24.
+    Each word gives four: 16 bits choose one of the distribution's 65,536 equally likely slices, of which the middle
+    is returned, scaled so that the variance is 1 (the largest is 4.3). One look-up costs a fifth of a logarithm, a
+    root and a cosine, and gives the same bits on every device.
     """
-    words = bits(keys, (count + 1) // 2)
-    radius = words.bitwise_and((1 << 24) - 1).float().add_(1).mul_(2.0**-24)  # in (0, 1]
-    radius = radius.log_().mul_(-2).sqrt_()
-    angle = _unit(words).mul_(2 * math.pi)
-    out = torch.cat((angle.cos().mul_(radius), angle.sin().mul_(radius)), 1)
-    return out[:, :count]
+    words = bits(keys, (count + 3) // 4)
+    slices = words.view(torch.int16).int().add_(1 << 15).flatten()
+    return _quantiles(keys.device).index_select(0, slices).view(len(keys), -1)[:, :count]
+
+
+@functools.cache
+def _quantiles(device: torch.device) -> Tensor:
+    middles = (torch.arange(1 << 16, dtype=torch.float64) + 0.5) / (1 << 16)
+    values = torch.special.ndtri(middles)
+    return (values / values.square().mean().sqrt()).float().to(device)

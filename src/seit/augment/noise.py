@@ -41,12 +41,12 @@ class Noise(OnVectors):
             numbers = draws.rows(rows).normal(self.name + "/values", channels * (height * width + 1))
             full = numbers[:, channels:].view(-1, height, width, channels)  # [b, m, m, d]
             full += numbers[:, None, None, :channels]
-            vectors.index_add_(0, rows.to(vectors.device), full.movedim(-1, 1), alpha=self.std * self.unit)
+            # In memory order, which is channels last: ten times as fast as along the strides.
+            vectors.movedim(1, -1).index_add_(0, rows.to(vectors.device), full, alpha=self.std * self.unit)
         return vectors, targets
 
     def _rows(self, draws: Draws) -> Tensor:
-        chosen = Draws(draws.seed, draws.epoch, draws.positions, draws.batch)  # on the CPU: no wait for a GPU
-        u = chosen.uniform(self.name, 1)[:, 0]
+        u = draws.host().uniform(self.name, 1)[:, 0]
         if not self.half:
             return (u < self.p).nonzero()[:, 0]
         bound = torch.empty_like(u)

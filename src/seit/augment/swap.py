@@ -33,6 +33,7 @@ class Swap(OnIds):
 
     def __call__(self, ids: Tensor, draws: Draws) -> Tensor:
         """Maps ids [B, h, w] to ids with two squares exchanged in some rows."""
+        draws = draws.host()
         u = draws.uniform(self.name, 2 + 4 * TRIES)  # [B, 2 + 4 tries]
         if self.window is None:
             drawn = u[:, 0] < self.p
@@ -43,8 +44,8 @@ class Swap(OnIds):
         if not len(rows):
             return ids
         side, corners = squares(u[rows, 1], u[rows, 2:], ids.shape[1], ids.shape[2])
-        out = ids.clone()
-        out[rows] = exchange(ids[rows], side, corners)
+        out, rows = ids.clone(), rows.to(ids.device)
+        out[rows] = exchange(ids[rows], side.to(ids.device), corners.to(ids.device))
         return out
 
     def __str__(self) -> str:

@@ -6,11 +6,27 @@
     pixels = build("deit_base_patch16_224", "patch16", 3, (256, 256), 1000)     # the pixel twin, 224 of 256
     model.save_pretrained(folder); Classifier.from_pretrained(folder)
 
+    print(transfer(model, pixels))           # stem swap: what was kept, resampled, new and dropped
+    load_published("trained-vit.ckpt", codebook)
+
 Training looks ids up in `model.table` inside `seit.augment`'s pipeline and hands the vectors to `model`.
 """
 
 from seit.models.classifier import Classifier, ModelConfig, build, config_from
 from seit.models.stems import STEMS, Stem, stem_of
+from seit.models.transfer import Transfer, load_published, transfer
 from seit.models.trunks import trunk_names
 
-__all__ = ["STEMS", "Classifier", "ModelConfig", "Stem", "build", "config_from", "stem_of", "trunk_names"]
+__all__ = [
+    "STEMS",
+    "Classifier",
+    "ModelConfig",
+    "Stem",
+    "Transfer",
+    "build",
+    "config_from",
+    "load_published",
+    "stem_of",
+    "transfer",
+    "trunk_names",
+]

@@ -1,0 +1,152 @@
+"""Images in, classes out: a tokenizer and the classifier that was trained on its ids, saved and loaded together."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as Pillow
+from torch import Tensor, nn
+
+from seit import tokenizers
+from seit.device import autocast
+from seit.errors import RunError, SeitError
+from seit.images import decode, to_view
+from seit.models.classifier import Classifier
+from seit.tokenizers.base import Tokenizer
+
+RUN, CLASSIFIER, TOKENIZER = "run.json", "classifier", "tokenizer.safetensors"
+_BATCH_PIXELS = 1 << 22
+
+
+class ImageClassifier(nn.Module):
+    """What `seit.load(run)` returns.
+
+    Args:
+        classifier: takes ids, or pixels if it was trained on them.
+        tokenizer: searches within the codes that the classifier knows; None for pixels.
+        classes: names in label order.
+        preprocessing: how an image becomes a view.
+        precision: the recipe's.
+
+    Example:
+        >>> model = seit.load("runs/mine")
+        >>> model.predict(["cat.jpg"])[0]
+        {'image': 'cat.jpg', 'class': 'cat', 'probability': 0.93, ...}
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        tokenizer: Tokenizer | None,
+        classes: list[str],
+        preprocessing: dict[str, Any],
+        precision: str = "float32",
+    ) -> None:
+        super().__init__()
+        self.classifier, self.tokenizer, self.classes = classifier, tokenizer, classes
+        self.preprocessing, self.precision = preprocessing, precision
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps views [B, 3, H, W] in [0, 1] to logits [B, C]."""
+        inputs = images * 2 - 1 if self.tokenizer is None else self.tokenizer.encode(images)
+        with autocast(images.device, self.precision):
+            return self.classifier(self.classifier.prepare(inputs)).float()
+
+    @torch.inference_mode()
+    def predict(
+        self, images: Sequence[str | os.PathLike[str] | bytes | Pillow.Image], top: int = 5
+    ) -> list[dict[str, Any]]:
+        """Classifies images.
+
+        Args:
+            images: paths, encoded bytes or Pillow pictures.
+            top: classes listed for each.
+
+        Returns:
+            One dict an image: image (its path, or its position), class, probability, and top, a list of
+            [class, probability].
+
+        Raises:
+            ImageError: one cannot be read.
+        """
+        device = next(self.parameters()).device
+        size = max(1, _BATCH_PIXELS // self.preprocessing["size"] ** 2)
+        results: list[dict[str, Any]] = []
+        for start in range(0, len(images), size):
+            views = [self._view(image) for image in images[start : start + size]]
+            batch = torch.from_numpy(np.stack(views)).to(device).permute(0, 3, 1, 2).float() / 255
+            shares = self(batch).softmax(-1).cpu()
+            best = shares.topk(min(top, len(self.classes)))
+            for row, (values, labels) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
+                image = images[start + row]
+                named = [[self.classes[label], value] for label, value in zip(labels, values, strict=True)]
+                results.append(
+                    {
+                        "image": os.fspath(image) if isinstance(image, str | os.PathLike) else start + row,
+                        "class": named[0][0],
+                        "probability": named[0][1],
+                        "top": named,
+                    }
+                )
+        return results
+
+    def _view(self, image: str | os.PathLike[str] | bytes | Pillow.Image) -> np.ndarray:
+        if isinstance(image, Pillow.Image):
+            buffer = io.BytesIO()
+            image.save(buffer, "PNG")
+            image = buffer.getvalue()
+        if isinstance(image, bytes):
+            return to_view(decode(image, "an image"), self.preprocessing)
+        try:
+            data = Path(image).read_bytes()
+        except OSError as error:
+            raise SeitError(f"cannot be read ({error.strerror})", str(image), "check the path") from error
+        return to_view(decode(data, os.fspath(image)), self.preprocessing)
+
+
+def load(run: str | os.PathLike[str], device: str | torch.device = "cpu") -> ImageClassifier:
+    """Opens the classifier of a finished run, with its tokenizer.
+
+    Raises:
+        RunError: no run there, or it is not finished, or its tokenizer was not at hand when it was trained.
+    """
+    run = Path(run)
+    about = read_run(run)
+    if not (run / CLASSIFIER / "config.json").exists():
+        raise RunError("is not finished", str(run), "run the same `seit train` again: it goes on")
+    classifier = Classifier.from_pretrained(str(run / CLASSIFIER))
+    tokenizer = None
+    if about["recipe"]["input"] == "ids":
+        if not (run / TOKENIZER).exists():
+            raise RunError(
+                f"its tokenizer {about['tokenizer']['name']!r} was not at hand when it was trained",
+                str(run),
+                f"copy the tokenizer's file to {run / TOKENIZER}",
+            )
+        tokenizer = tokenizers.load(run / TOKENIZER).keep(torch.tensor(about["used_codes"]))
+    model = ImageClassifier(
+        classifier, tokenizer, about["classes"], about["preprocessing"], about["recipe"]["precision"]
+    )
+    return model.eval().to(device)
+
+
+def read_run(run: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns a run's run.json.
+
+    Raises:
+        RunError: there is none, or it is damaged.
+    """
+    path = Path(run) / RUN
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise RunError("is not a run", str(run), "give the folder that `seit train --out` wrote") from None
+    except (ValueError, OSError) as error:
+        raise RunError(f"cannot be read ({error})", str(path), "train again") from error
