@@ -7,6 +7,7 @@ they are, and shows every request that the page makes.
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -26,18 +27,20 @@ class Browser:
         self.folder = tempfile.TemporaryDirectory(prefix="seit-chromium-", ignore_cleanup_errors=True)
         here_in, there_out = os.pipe()
         there_in, here_out = os.pipe()
-        command = f'exec "$0" "$@" 3<&{there_in} 4>&{there_out}'
+        # Chromium reads commands from descriptor 3 and answers on 4; above 9 neither dup2 hits the other's source.
+        child = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (there_in, there_out)]
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
         flags += ["--disable-dev-shm-usage", "--hide-scrollbars", f"--user-data-dir={self.folder.name}"]
         self.process = subprocess.Popen(
-            ["sh", "-c", command, CHROMIUM, *flags, "about:blank"],
-            pass_fds=(there_in, there_out),
+            [CHROMIUM, *flags, "about:blank"],
+            preexec_fn=lambda: (os.dup2(child[0], 3), os.dup2(child[1], 4)),
+            close_fds=False,  # all others close by themselves on exec
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        os.close(there_in)
-        os.close(there_out)
+        for end in (there_in, there_out, *child):
+            os.close(end)
         self.out, self.into = os.fdopen(here_out, "wb", buffering=0), os.fdopen(here_in, "rb")
         self.count, self.events, self.session, self.rest = 0, [], None, b""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]

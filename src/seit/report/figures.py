@@ -234,7 +234,7 @@ def bars(rows: Sequence[Bar], x: Axis, alt: str = "") -> Drawing:
         places = np.arange(len(rows))
         colours = [ACCENT if row.ours else GREY for row in rows]
         axes.barh(places, [row.value for row in rows], height=0.62 if wide else 0.4, color=colours, linewidth=0)
-        names = [formats.shorten(formats.clean(row.label), 48) for row in rows]
+        names = [formats.shorten(formats.clean(row.label), 40) for row in rows]
         axes.set_yticks(places, names if wide else [""] * len(rows), fontsize=12)
         axes.tick_params(axis="y", labelcolor=INK)
         axes.set_ylim(len(rows) - 0.5, -0.5 if wide else -0.85)
@@ -243,7 +243,9 @@ def bars(rows: Sequence[Bar], x: Axis, alt: str = "") -> Drawing:
         axes.set_xticks([])
         _heading(axes, x.label)
         for place, row, name in zip(places, rows, names, strict=True):
-            text = x.show(row.value) + (f" \u00b7 {formats.clean(row.note)}" if row.note else "")
+            text = x.show(row.value) + (
+                f" \u00b7 {formats.shorten(formats.clean(row.note), 24)}" if row.note else ""
+            )
             axes.annotate(text, (row.value, place), (5, 0), textcoords="offset points", va="center")
             if not wide:
                 axes.annotate(name, (0, place - 0.24), (3, 1), textcoords="offset points", va="bottom")

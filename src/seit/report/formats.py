@@ -64,6 +64,8 @@ def number(value: float | int | None, digits: int = 3) -> str:
         return _MISSING
     if isinstance(value, float) and math.isinf(value):
         return "\u221e" if value > 0 else "\u2212\u221e"
+    if abs(value) < 1000:
+        value = float(f"{value:.{digits}g}")  # before its places are counted: 999.9 rounds to 1000
     if value == int(value):
         return f"{int(value):,}".replace("-", "\u2212")
     places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
