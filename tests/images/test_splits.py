@@ -100,6 +100,12 @@ def test_a_held_out_folder_alone_is_all_held_out():
     assert (rows.train, rows.classes, rows.rule) == (0, ["a", "b"], BY_FOLDERS)
 
 
+def test_a_class_may_be_called_train():
+    names = [f"{label}/{number}.jpg" for label in ("bus", "train", "test") for number in range(2)]
+    rows = arrange(names, "src")
+    assert (rows.classes, len(rows.names), rows.rule) == (["bus", "test", "train"], 6, BY_HASH)
+
+
 def test_pictures_in_no_folder_have_no_labels_and_are_not_split():
     rows = arrange(["b.jpg", "a.jpg"], "src")
     assert (rows.names, rows.labels.tolist(), rows.train) == (["a.jpg", "b.jpg"], [-1, -1], 2)

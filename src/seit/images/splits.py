@@ -56,10 +56,11 @@ def arrange(names: list[str], where: str, archive: bool = False) -> Arrangement:
     """
     if not names:
         raise ImageError("no images in it", where, "give a folder, tar or zip of pictures")
-    depth, top = _wrapping_depth(names, 1 if archive else 2)
+    prefix, top = _unwrap(names, 1 if archive else 2)
+    if top.keys() - {*TRAIN_FOLDERS, *VAL_FOLDERS} and _one_folder_deep(names, prefix):
+        top = {}  # class folders, one of which is called `train`, as in CIFAR-100
     train_folder = next((top[name] for name in TRAIN_FOLDERS if name in top), None)
     val_folder = next((top[name] for name in VAL_FOLDERS if name in top), None)
-    prefix = "".join(part + "/" for part in names[0].split("/")[:depth])
     if train_folder is None and val_folder is None:
         train, val = _below(names, prefix), []
     else:
@@ -100,20 +101,26 @@ def held_out(names: list[str]) -> set[str]:
     return chosen - {ordered[-1]}
 
 
-def _wrapping_depth(names: list[str], inside: int) -> tuple[int, dict[str, str]]:
-    """Returns how many folders wrap everything, and the folders below them by lower-case name.
+def _unwrap(names: list[str], inside: int) -> tuple[str, dict[str, str]]:
+    """Returns the prefix of the folders that wrap everything, and the folders below by lower-case name.
 
     A wrapper has at least `inside` path parts below it: 2 are a class folder and a picture.
     """
-    depth = 0
-    parts = [name.split("/") for name in names]
+    prefix, depth = "", 0
     while True:
-        folders = {path[depth] for path in parts if len(path) > depth + 1}
+        rests = ((name, name.find("/", len(prefix))) for name in names)
+        folders = {name[len(prefix) : end] for name, end in rests if end >= 0}
         top = {folder.lower(): folder for folder in sorted(folders, reverse=True)}
-        alone = len(folders) == 1 and all(len(path) > depth + inside for path in parts)
+        alone = len(folders) == 1 and all(name.count("/") >= depth + inside for name in names)
         if not alone or top.keys() & {*TRAIN_FOLDERS, *VAL_FOLDERS}:
-            return depth, top
-        depth += 1
+            return prefix, top
+        prefix, depth = prefix + folders.pop() + "/", depth + 1
+
+
+def _one_folder_deep(names: list[str], prefix: str) -> bool:
+    """Says whether every picture lies in a folder right below the prefix."""
+    slashes = prefix.count("/") + 1
+    return all(name.count("/") == slashes for name in names)
 
 
 def _below(names: list[str], prefix: str) -> list[tuple[str, str]]:
