@@ -75,7 +75,13 @@ def test_no_cut_raises_anything_but_image_error_or_hangs():
         assert 0 <= jpeg_payload_bytes(data[:length]) <= length
 
 
-@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\x00\x00\x00\x00\x00"])
+def test_stray_bytes_before_a_marker_are_skipped_as_decoders_do():
+    data = jpeg()
+    assert jpeg_payload_bytes(data[:2] + b"\0\1\2" + data[2:]) == jpeg_payload_bytes(data)
+    assert jpeg_payload_bytes(b"\xff\xd8" + bytes(10)) == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_jpeg_is_refused(data):
     with pytest.raises(ImageError):
         jpeg_payload_bytes(data)

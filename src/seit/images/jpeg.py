@@ -22,14 +22,15 @@ def jpeg_payload_bytes(data: bytes) -> int:
         The payload in bytes.
 
     Raises:
-        ImageError: `data` does not start like a JPEG, or its segments are damaged.
+        ImageError: `data` does not start like a JPEG.
     """
     if data[:2] != b"\xff\xd8":
         raise ImageError("not a JPEG", "jpeg_payload_bytes", "count a JPEG file's bytes")
     position, payload = 2, 0
     while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            raise ImageError(f"no marker at byte {position}", "jpeg_payload_bytes", "the file is damaged")
+        position = data.find(b"\xff", position)  # libjpeg, too, skips stray bytes before a marker
+        if not 0 <= position < len(data) - 3:
+            break
         marker = data[position + 1]
         if marker == 0xFF:  # fill byte before a marker
             position += 1
