@@ -57,7 +57,7 @@ def write_sheet(
     side = _TINY_SIDE if all(is_tiny(as_image(p)) for tile in tiles for p in tile.pictures) else _SIDE
     cell = most * side + (most - 1) * _SEAM
     lines = max(len(tile.caption) for tile in tiles)
-    above = (34 if title else 0) + (24 if columns else 0)
+    above = (40 if title else 0) + (26 if columns else 0)
     rows = -(-len(tiles) // across)
     width = 2 * _MARGIN + across * cell + (across - 1) * _GAP
     # Landscape photos leave their square box partly empty: a row is as high as its highest picture.
@@ -72,15 +72,15 @@ def write_sheet(
     top = _MARGIN
     if title:
         _write(draw, (_MARGIN, top), title, 20, INK, width - 2 * _MARGIN, bold=True)
-        top += 34
+        top += 40
     if columns:
         said = ("left to right: " if len(columns) > 1 else "") + ", ".join(columns)
-        _write(draw, (_MARGIN, top - 4), said, 14, MUTED, width - 2 * _MARGIN)
-        top += 24
+        _write(draw, (_MARGIN, top - 6), said, 14, MUTED, width - 2 * _MARGIN)
+        top += 26
     for row in range(rows):
         for column, place in enumerate(range(row * across, min((row + 1) * across, len(tiles)))):
             left = _MARGIN + column * (cell + _GAP)
-            _draw_tile(sheet, draw, tiles[place], pictures[place], (left, top), heights[row], cell)
+            _draw_tile(sheet, draw, tiles[place], pictures[place], (left, top), cell)
         top += heights[row] + lines * _LINE + 8 + _GAP
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
@@ -94,17 +94,16 @@ def _draw_tile(
     tile: Tile,
     pictures: list[Image.Image],
     corner: tuple[int, int],
-    height: int,
     cell: int,
 ) -> None:
-    """Pastes a tile's pictures at `corner`, standing on the row's ground line, and its caption below."""
+    """Pastes a tile's pictures at `corner` and its caption below."""
     left, top = corner
-    place = left
+    place, height = left, pictures[0].height
     for picture in pictures:
-        sheet.paste(picture, (place, top + height - picture.height))
+        sheet.paste(picture, (place, top))
         place += picture.width + _SEAM
     if tile.mark is False:
-        box = (left - 4, top + height - pictures[0].height - 4, place - _SEAM + 3, top + height + 3)
+        box = (left - 4, top - 4, place - _SEAM + 3, top + height + 3)
         draw.rectangle(box, outline=INK, width=2)
     for number, line in enumerate(tile.caption):
         sign = "" if tile.mark is None or number else "\u2713 " if tile.mark else "\u2717 "
