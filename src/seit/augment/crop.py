@@ -23,11 +23,18 @@ CUBIC = -0.75
 
 
 def lookup(inputs: Tensor, table: Tensor | None) -> Tensor:
-    """Returns vectors in channels-last order [B, h, w, d] of ids [B, h, w], or of vectors [B, d, h, w]."""
+    """Returns vectors in channels-last order [B, h, w, d] of ids [B, h, w], or of vectors [B, d, h, w].
+
+    They are new memory, because what follows mixes rows in place.
+
+    Raises:
+        RecipeError: an input of another rank.
+    """
+    if inputs.ndim != (4 if table is None else 3):
+        wanted = "vectors [B, d, h, w]" if table is None else "ids [B, h, w]"
+        raise RecipeError(f"an input of shape {list(inputs.shape)}", "crop", f"give {wanted}")
     if table is None:
-        return inputs.movedim(1, -1)
-    if inputs.ndim != 3:
-        raise RecipeError(f"ids of shape {list(inputs.shape)}", "crop", "give ids [B, h, w]")
+        return inputs.movedim(1, -1).clone(memory_format=torch.contiguous_format)
     return F.embedding(inputs.long(), table)
 
 
@@ -234,14 +241,12 @@ def centre_crop(
         RecipeError: the region is larger than the grid.
     """
     view = view or size
-    axes = (1, 2) if table is not None else (2, 3)
-    grid = (inputs.shape[axes[0]], inputs.shape[axes[1]])
-    check_sizes(grid, view)
-    for axis, cells, seen in zip(axes, grid, view, strict=True):
-        inputs = inputs.narrow(axis, (cells - seen) // 2, seen)
-    vectors = lookup(inputs, table)
+    vectors = lookup(inputs, table)  # [B, h, w, d]
+    height, width = vectors.shape[1:3]
+    check_sizes((height, width), view)
+    top, left = (height - view[0]) // 2, (width - view[1]) // 2
+    vectors = vectors[:, top : top + view[0], left : left + view[1]].contiguous()
     if view == size:
-        out = vectors if table is not None else vectors.clone(memory_format=torch.contiguous_format)
-        return out.movedim(-1, 1)
+        return vectors.movedim(-1, 1)
     boxes = torch.tensor([[0, 0, *view]], device=inputs.device).expand(len(inputs), -1)
     return resize(vectors, boxes, size)

@@ -1,0 +1,148 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from naive_augment import one_hot_crop
+
+from seit.augment import Draws
+from seit.augment.crop import RandomCrop, ResizedCrop, centre_crop, lookup, resize, resized_boxes
+from seit.errors import RecipeError
+
+
+def _ids(rows: int, height: int, width: int, codes: int) -> torch.Tensor:
+    return torch.randint(0, codes, (rows, height, width), generator=torch.Generator().manual_seed(7))
+
+
+def _table(codes: int, width: int) -> torch.Tensor:
+    return torch.randn(codes, width, generator=torch.Generator().manual_seed(8))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_resize_of_looked_up_ids_is_the_one_hot_crop(data: st.DataObject) -> None:
+    height, width = data.draw(st.integers(1, 20)), data.draw(st.integers(1, 20))
+    size = (data.draw(st.integers(1, height)), data.draw(st.integers(1, width)))
+    boxes = []
+    for _ in range(3):
+        h, w = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
+        boxes.append([data.draw(st.integers(0, height - h)), data.draw(st.integers(0, width - w)), h, w])
+    ids, table = _ids(3, height, width, 11), _table(11, 5)
+    out = resize(lookup(ids, table), torch.tensor(boxes), size)
+    assert out.shape == (3, 5, *size)
+    for row, box in enumerate(boxes):
+        assert (out[row].double() - one_hot_crop(ids[row], table, tuple(box), size)).abs().max() < 1e-5
+
+
+def test_resize_at_the_papers_size_equals_interpolate_on_each_crop() -> None:
+    ids, table = _ids(8, 32, 32, 391), _table(391, 32)
+    boxes = resized_boxes(torch.rand(8, 22), (32, 32), (0.08, 1), (3 / 4, 4 / 3))
+    out = resize(lookup(ids, table), boxes, (28, 28))
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    for row, (top, left, h, w) in enumerate(boxes.tolist()):
+        crop = F.embedding(ids[row, top : top + h, left : left + w], table).movedim(-1, 0)[None]
+        expected = F.interpolate(crop, size=(28, 28), mode="bicubic", align_corners=False)[0]
+        assert (out[row] - expected).abs().max() < 1e-5
+
+
+def test_boxes_follow_torchvisions_rule_row_by_row() -> None:
+    u = Draws(0, 0, torch.arange(200), 8).uniform("rrc", 22).double()
+    boxes = resized_boxes(u, (32, 24), (0.08, 1.0), (3 / 4, 4 / 3))
+    for row, box in zip(u.tolist(), boxes.tolist(), strict=True):
+        for attempt in range(10):
+            area = 32 * 24 * (0.08 + 0.92 * row[attempt])
+            low, high = math.log(3 / 4), math.log(4 / 3)
+            aspect = math.exp(low + (high - low) * row[10 + attempt])
+            w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if 0 < w <= 24 and 0 < h <= 32:
+                expected = [int(row[20] * (32 - h + 1)), int(row[21] * (24 - w + 1)), h, w]
+                break
+        else:
+            expected = [0, 0, 32, 24]
+        assert box == expected
+
+
+def test_boxes_that_never_fit_fall_back_to_the_largest_centred_one_of_an_allowed_ratio() -> None:
+    boxes = resized_boxes(torch.rand(4, 22), (8, 32), (1.0, 1.0), (3 / 4, 4 / 3))
+    assert boxes.tolist() == [[0, 10, 8, 11]] * 4  # (32 - round(8 * 4/3)) // 2
+    boxes = resized_boxes(torch.rand(4, 22), (32, 8), (1.0, 1.0), (3 / 4, 4 / 3))
+    assert boxes.tolist() == [[10, 0, 11, 8]] * 4
+
+
+def test_boxes_cover_the_scale_and_the_whole_grid() -> None:
+    u = Draws(0, 0, torch.arange(4000), 8).uniform("rrc", 22)
+    boxes = resized_boxes(u, (32, 32), (0.08, 1.0), (3 / 4, 4 / 3)).double()
+    share = boxes[:, 2] * boxes[:, 3] / 1024
+    assert abs(float(share.mean()) - 0.5) < 0.05
+    assert float(share.min()) < 0.1
+    assert (boxes[:, :2] + boxes[:, 2:]).amax(0).tolist() == [32, 32]
+    assert boxes[:, :2].amin(0).tolist() == [0, 0]
+
+
+def test_random_crop_cuts_every_place_and_resizes_nothing() -> None:
+    table = torch.arange(1024.0)[:, None]
+    ids = torch.arange(1024).view(1, 32, 32).expand(500, -1, -1)
+    out = RandomCrop((28, 26))(ids, table, Draws(0, 0, torch.arange(500), 500))[:, 0].long()
+    top, left = out[:, 0, 0] // 32, out[:, 0, 0] % 32
+    assert sorted(set(top.tolist())) == [0, 1, 2, 3, 4]
+    assert sorted(set(left.tolist())) == [0, 1, 2, 3, 4, 5, 6]
+    for row in range(20):
+        y, x = int(top[row]), int(left[row])
+        assert torch.equal(out[row], ids[row, y : y + 28, x : x + 26])
+
+
+def test_centre_crop_takes_rows_and_columns_2_to_29_of_32() -> None:
+    ids, table = _ids(2, 32, 32, 391), _table(391, 32)
+    out = centre_crop(ids, table, (28, 28))
+    assert torch.equal(out, table[ids[:, 2:30, 2:30]].movedim(-1, 1))
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(centre_crop(images, None, (28, 28)), images[:, :, 2:30, 2:30])
+
+
+def test_centre_crop_of_a_larger_view_is_resized() -> None:
+    ids, table = _ids(2, 32, 32, 391), _table(391, 32)
+    out = centre_crop(ids, table, (14, 14), (28, 28))
+    for row in range(2):
+        assert (out[row].double() - one_hot_crop(ids[row], table, (2, 2, 28, 28), (14, 14))).abs().max() < 1e-5
+
+
+def test_images_are_cropped_like_vectors() -> None:
+    images = torch.rand(3, 3, 32, 24)
+    draws = Draws(0, 0, torch.arange(3), 3)
+    out = ResizedCrop((28, 21))(images, None, draws)
+    boxes = resized_boxes(draws.uniform("rrc", 22), (32, 24), (0.08, 1.0), (3 / 4, 4 / 3))
+    for row, (top, left, h, w) in enumerate(boxes.tolist()):
+        crop = images[row : row + 1, :, top : top + h, left : left + w]
+        expected = F.interpolate(crop, size=(28, 21), mode="bicubic", align_corners=False)[0]
+        assert (out[row] - expected).abs().max() < 1e-5
+
+
+def test_gradients_reach_a_learned_table() -> None:
+    table = _table(11, 5).requires_grad_()
+    ResizedCrop((6, 6))(_ids(2, 8, 8, 11), table, Draws(0, 0, torch.arange(2), 2)).square().sum().backward()
+    assert table.grad is not None
+    assert float(table.grad.abs().sum()) > 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: ResizedCrop((28, 28), scale=(0.5, 0.1)),
+            r"crop: a scale of 0.5 to 0.1; choose bounds in \(0, 1\]",
+        ),
+        (lambda: ResizedCrop((28, 28), ratio=(0.0, 1.0)), "crop: a ratio of 0.0 to 1.0; choose bounds above 0"),
+        (
+            lambda: RandomCrop((33, 28))(_ids(1, 32, 32, 4), _table(4, 2), Draws(0, 0, torch.arange(1), 1)),
+            "crop: a crop of 33x28 from a grid of 32x32; choose a size of at most the grid",
+        ),
+        (lambda: centre_crop(_ids(1, 8, 8, 4), _table(4, 2), (9, 9)), "a crop of 9x9 from a grid of 8x8"),
+        (lambda: centre_crop(torch.zeros(1, 1, 8, 8).long(), _table(4, 2), (8, 8)), r"give ids \[B, h, w\]"),
+    ],
+)
+def test_wrong_crops_are_refused_in_one_sentence(make, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        make()

@@ -1,0 +1,163 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from naive_augment import nearest_codes, one_hot_crop, swapped
+
+from seit.augment import Draws, pipeline
+from seit.augment.crop import resized_boxes
+from seit.augment.cutmix import box
+from seit.augment.swap import squares
+from seit.errors import RecipeError
+
+CODEBOOK = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+
+
+def _rows(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return (
+        torch.randint(0, 40, (count, 16, 16), generator=generator),
+        torch.randint(0, 10, (count,), generator=generator),
+    )
+
+
+def _naive(ids: torch.Tensor, labels: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fig. 3, one row at a time: Token-EDA, one-hot, RRC, codebook, CutMix, Emb-Noise; from the same draws."""
+    words = draws.bits("synonym", 256)
+    u_swap, u_crop, u_noise = draws.uniform("swap", 66), draws.uniform("rrc", 22), draws.uniform("noise", 1)
+    side, corners = squares(u_swap[:, 1], u_swap[:, 2:], 16, 16)
+    boxes = resized_boxes(u_crop, (16, 16), (0.08, 1.0), (3 / 4, 4 / 3))
+    vectors, targets = [], []
+    for row in range(len(ids)):
+        one = ids[row].clone()
+        for cell in range(256):
+            word = int(words[row, cell]) & (1 << 64) - 1
+            if (word & 0xFFFFFF) / 2**24 < 0.25:
+                y, x = divmod(cell, 16)
+                one[y, x] = nearest_codes(CODEBOOK, int(one[y, x]), 5)[(word >> 40) * 5 >> 24]
+        if u_swap[row, 0] < 0.25:
+            first, second = corners[row].tolist()
+            one = swapped(one, int(side[row]), tuple(first), tuple(second))
+        vectors.append(one_hot_crop(one, CODEBOOK, tuple(boxes[row].tolist()), (14, 14)))
+        target = torch.full((10,), 0.1 / 10)
+        target[labels[row]] += 0.9
+        targets.append(target)
+    _, y, x, lam, *_ = draws.step_uniform("cutmix", 0, 3 + 128)
+    top, bottom, left, right = box(lam, y, x, 14, 14)
+    lam = 1 - (bottom - top) * (right - left) / 196
+    mixed, blended = [], []
+    for row in range(len(ids)):
+        partner = row ^ 1
+        one = vectors[row].clone()
+        one[:, top:bottom, left:right] = vectors[partner][:, top:bottom, left:right]
+        if u_noise[row] < 0.5:
+            numbers = draws.rows(slice(row, row + 1)).normal("noise/values", 6 * 197)[0].double()
+            noise = numbers[:6, None, None] + numbers[6:].view(14, 14, 6).movedim(-1, 0)
+            one += noise * float(CODEBOOK.square().mean().sqrt())
+        mixed.append(one)
+        blended.append(lam * targets[row] + (1 - lam) * targets[partner])
+    return torch.stack(mixed), torch.stack(blended)
+
+
+def test_the_pipeline_is_fig_3_done_naively_with_one_hot_ids() -> None:
+    ids, labels = _rows(6)
+    draws = Draws(3, 1, torch.arange(6), 6)
+    found = pipeline((16, 16), (14, 14), 10, codebook=CODEBOOK)(ids, labels, CODEBOOK, draws)
+    expected = _naive(ids, labels, draws)
+    assert found[0].shape == (6, 6, 14, 14)
+    assert (found[0].double() - expected[0]).abs().max() < 1e-5
+    assert (found[1] - expected[1]).abs().max() < 1e-5
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.lists(st.integers(1, 10), min_size=1, max_size=6), st.booleans())
+def test_any_split_of_a_batch_gives_the_same_vectors_and_targets(pairs: list[int], released: bool) -> None:
+    count = 2 * sum(pairs)
+    ids, labels = _rows(count)
+    augment = pipeline((16, 16), (14, 14), 10, codebook=CODEBOOK, released=released)
+    whole = augment(ids, labels, CODEBOOK, Draws(3, 1, torch.arange(count), 20))
+    at = 0
+    for pair in pairs:
+        part = slice(at, at + 2 * pair)
+        found = augment(ids[part], labels[part], CODEBOOK, Draws(3, 1, torch.arange(count)[part], 20))
+        assert torch.equal(found[0], whole[0][part])
+        assert torch.equal(found[1], whole[1][part])
+        at += 2 * pair
+
+
+def test_a_learned_table_takes_the_same_path_with_gradients() -> None:
+    ids, labels = _rows(40)
+    augment = pipeline((16, 16), (14, 14), 10, codebook=CODEBOOK)
+    draws = Draws(0, 0, torch.arange(40), 40)
+    table = CODEBOOK.clone().requires_grad_()
+    vectors, targets = augment(ids, labels, table, draws)
+    fixed = augment(ids, labels, CODEBOOK, draws)
+    assert torch.allclose(vectors, fixed[0], atol=1e-5)
+    assert torch.equal(targets, fixed[1])
+    vectors.square().sum().backward()
+    assert table.grad is not None
+    assert vectors.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_ids_of_every_integer_type_and_soft_targets_are_taken() -> None:
+    ids, labels = _rows(4)
+    augment = pipeline((16, 16), (14, 14), 10, codebook=CODEBOOK)
+    draws = Draws(0, 0, torch.arange(4), 4)
+    expected = augment(ids, labels, CODEBOOK, draws)
+    for kind in (torch.int32, torch.int16, torch.uint16):
+        assert torch.equal(augment(ids.to(kind), labels, CODEBOOK, draws)[0], expected[0])
+    soft = torch.eye(10)[labels]
+    assert torch.allclose(augment(ids, soft, CODEBOOK, draws)[1], expected[1], atol=1e-6)
+
+
+def test_epochs_differ_and_repeat() -> None:
+    ids, labels = _rows(4)
+    augment = pipeline((16, 16), (14, 14), 10, codebook=CODEBOOK)
+    first, again, second = (
+        augment(ids, labels, CODEBOOK, Draws(0, epoch, torch.arange(4), 4))[0] for epoch in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+def test_the_pipeline_prints_itself_in_its_order() -> None:
+    assert str(pipeline((32, 32), (28, 28), 1000, codebook=torch.ones(391, 32) * 2)) == (
+        "synonym(p=0.25) -> swap(p=0.25) -> rrc(scale=(0.08, 1), ratio=(0.75, 1.33), bicubic to 28x28)"
+        " -> cutmix(p=1 (alpha=1)) -> noise(p=0.5, std=1 x 2) -> smoothing(0.1)"
+    )
+    released = str(
+        pipeline((32, 32), (28, 28), 1000, codebook=torch.ones(391, 32), noise_unit="raw", released=True)
+    )
+    assert released == (
+        "synonym(p=0.25, rows=0.25) -> swap(p=0.25) -> rrc(scale=(0.08, 1), ratio=(0.75, 1.33), bicubic to 28x28)"
+        " -> noise(half of a batch, std=1 x 1) -> cutmix(p=1 (alpha=1)) -> smoothing(0.1)"
+    )
+
+
+def test_a_pixel_twin_shares_crop_mixing_and_smoothing() -> None:
+    augment = pipeline((32, 32), (32, 32), 10, synonym=0, swap=0, noise=0, crop="random", flip=0.5)
+    vectors, targets = augment(torch.rand(4, 3, 32, 32), torch.arange(4), None, Draws(0, 0, torch.arange(4), 4))
+    assert vectors.shape == (4, 3, 32, 32)
+    assert torch.allclose(targets.sum(1), torch.ones(4))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"synonym": 1.5}, "synonym: a probability of 1.5; choose a value from 0 to 1"),
+        ({"smoothing": -0.1}, "smoothing: a probability of -0.1"),
+        ({"crop": "rcc"}, "crop: there is no crop 'rcc'; did you mean 'rrc'"),
+        ({"noise_unit": "rsm"}, "noise_unit: there is no unit 'rsm'; did you mean 'rms'"),
+        ({"flip": 0.5}, "flip: mirroring ids needs their mirror table"),
+        ({"codebook": None}, "augmentation: synonyms and Emb-Noise need a codebook; set them to 0 for pixels"),
+        ({"synonym": 0.75, "swap": 0.5, "released": True}, "released: a row gets one of synonyms and swap"),
+    ],
+)
+def test_wrong_settings_are_refused_in_one_sentence(settings: dict, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        pipeline((16, 16), (14, 14), 10, **{"codebook": CODEBOOK, **settings})
+
+
+def test_a_crop_larger_than_the_grid_is_refused() -> None:
+    with pytest.raises(RecipeError, match="a crop of 28x28 from a grid of 16x16"):
+        pipeline((16, 16), (28, 28), 10, codebook=CODEBOOK)
