@@ -133,7 +133,7 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="seit", tags=["se
 
         def inside(pattern: Any) -> Any:
             if isinstance(pattern, str):
-                return pattern.replace("^", r"^trunk\.")
+                return rf"^trunk\.(?:{pattern.replace('^', '')})"
             if isinstance(pattern, list):
                 return [inside(one) for one in pattern]
             return (inside(pattern[0]), *pattern[1:]) if isinstance(pattern, tuple) else pattern
@@ -241,6 +241,8 @@ def build(
             f"stem {stem}",
             f"set channels to {codebook.shape[1]}, or learn the table",
         )
+    if classes < 1:
+        raise ModelError(f"{classes} classes", "classes", "give at least one")
     size = input_grid or (chosen.input_side(grid[0]), chosen.input_side(grid[1]))
     if any(m > n or m < 1 for m, n in zip(size, grid, strict=True)):
         raise ModelError(

@@ -55,9 +55,13 @@ class ImageClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps views [B, 3, H, W] in [0, 1] to logits [B, C]."""
-        inputs = images * 2 - 1 if self.tokenizer is None else self.tokenizer.encode(images)
-        with autocast(images.device, self.precision):
-            return self.classifier(self.classifier.prepare(inputs)).float()
+        return self.classify(images * 2 - 1 if self.tokenizer is None else self.tokenizer.encode(images))
+
+    def classify(self, inputs: Tensor) -> Tensor:
+        """Maps ids [B, h, w], or pixels [B, 3, H, W] in [-1, 1], to logits [B, C]."""
+        prepared = self.classifier.prepare(inputs)
+        with autocast(prepared.device, self.precision):
+            return self.classifier(prepared).float()
 
     @torch.inference_mode()
     def predict(

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from seit.errors import ModelError, nearest_names
 
-SMALL = 8
-"""A grid of at most this many cells a side is not cropped: m = n."""
+SMALL, SMALL_IMAGE = 8, 32
+"""A grid of at most so many cells, or an image of so many pixels, a side is not cropped: m = n."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Stem:
         """Returns how many of the grid's `side` cells the model sees at evaluation, in the centre.
 
         7/8 of the side, as 224 of 256 pixels or 28 of 32 cells, rounded to what the stride divides; all of it
-        (down to what the stride divides) where the side is at most 8 cells or 8 patches.
+        (down to what the stride divides) where the side is at most 8 cells or 32 pixels.
         """
         step = self.shrink if self.transposed else self.stride * self.shrink
-        if side <= SMALL * (self.stride if self.pixels else 1):
+        if side <= (SMALL_IMAGE if self.pixels else SMALL):
             whole = 1 if self.shrink > 1 else step  # the linear stem takes a small grid as it is
             return side // whole * whole
         return step * math.floor(7 * side / 8 / step + 0.5)

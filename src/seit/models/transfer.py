@@ -157,4 +157,8 @@ def _read(path: Path) -> Mapping[str, Any]:
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ModelError(f"cannot be read as weights ({error})", str(path), "download it again") from error
+        raise ModelError(
+            "it is damaged or holds more than tensors, which is not unpickled",
+            str(path),
+            "download it again, or save its `model` alone",
+        ) from error
