@@ -147,7 +147,7 @@ def test_joined_stores_renumber_codes_that_only_one_of_them_uses(tmp_path):
     assert (both.labels == np.concatenate([labels_a, labels_b[40:], labels_a[40:]])).all()
     assert both.names([52, 0]) == ["val/only/00000.jpg", "train/first/00000.jpg"]
     other, _, _ = stores.make(tmp_path / "c", tokenizer={"name": "x", "identity": "b"})
-    with pytest.raises(StoreError, match="tokenizer of part 1 is not that of part 0"):
+    with pytest.raises(StoreError, match="part 1 of the join: the tokenizer differs"):
         Joined([TokenDataset(a), TokenDataset(other)])
 
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from seit.errors import StoreError
 from seit.loading.order import shuffled, view_of
-from seit.store import TokenRows
+from seit.loading.rows import Rows
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 def batches(
-    dataset: TokenRows,
+    dataset: Rows,
     batch_size: int,
     seed: int,
     epoch: int,
@@ -73,13 +73,13 @@ def batches(
             yield ready
 
 
-def epoch_size(dataset: TokenRows, one_view: bool = False) -> int:
+def epoch_size(dataset: Rows, one_view: bool = False) -> int:
     """Returns how many positions one epoch has: rows, or images if each is visited once."""
     return len(dataset) // dataset.views if one_view else len(dataset)
 
 
 def rows_of(
-    dataset: TokenRows, positions: np.ndarray, seed: int, epoch: int, shuffle: bool = True, one_view: bool = False
+    dataset: Rows, positions: np.ndarray, seed: int, epoch: int, shuffle: bool = True, one_view: bool = False
 ) -> np.ndarray:
     """Returns which row of `dataset` stands at each position of an epoch, int64 [n]."""
     places = shuffled(positions, epoch_size(dataset, one_view), seed, epoch) if shuffle else positions

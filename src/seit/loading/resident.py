@@ -50,3 +50,6 @@ class Resident(TokenRows):
 
     def rows_at(self, indices: Any) -> RowTable:
         return self.base.rows_at(indices)
+
+    def fingerprint(self) -> str:
+        return self.base.fingerprint()

@@ -18,10 +18,10 @@ from seit.errors import StoreError, nearest_names
 from seit.store import codebook as codebooks
 from seit.store import manifest as manifests
 from seit.store import rows as side
-from seit.store.manifest import Manifest
+from seit.store.manifest import CodecFile, File, Manifest, Shard
 from seit.store.rows import RowTable
 from seit.store.shard import ShardReader
-from seit.store.token_rows import TokenRows
+from seit.store.token_rows import TokenRows, hashed
 
 
 class TokenDataset(TokenRows):
@@ -55,19 +55,21 @@ class TokenDataset(TokenRows):
         if self.split is not None and self.split not in self.splits:
             raise StoreError(f"no split {self.split!r}", self.path, nearest_names(self.split, self.splits))
         self.grid, self.vocabulary = manifest.grid, manifest.vocabulary
+        self.used_codes, self.full_vocabulary = manifest.used_codes, manifest.full_vocabulary
         self.classes, self.label_kind = manifest.classes, manifest.labels
-        self.views, self.tokenizer = manifest.views, manifest.tokenizer
+        self.views, self.tokenizer, self.source = manifest.views, manifest.tokenizer, manifest.source
         self._entries = [s for s in manifest.shards if self.split in (None, s.split) and s.rows]
         self._starts = np.cumsum([0] + [shard.rows for shard in self._entries])
         self._readers: dict[int, ShardReader] = {}
         self._codecs: dict[int, Any] = {}
+        self._side: tuple[str, RowTable] | None = None  # the side table read last
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "split": self.split, "digest": manifests.to_bytes(self.manifest)[-70:]}
+        return {"path": self.path, "split": self.split, "fingerprint": self.fingerprint()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"], state["split"])  # type: ignore[misc]
-        if manifests.to_bytes(self.manifest)[-70:] != state["digest"]:
+        if self.fingerprint() != state["fingerprint"]:
             raise StoreError("changed since it was opened", self.path, "open it again in every process")
 
     def __len__(self) -> int:
@@ -75,12 +77,11 @@ class TokenDataset(TokenRows):
 
     @cached_property
     def _codes(self) -> tuple[np.ndarray, np.ndarray | None]:
-        path = self._local(self.manifest.codebook.file)
-        return codebooks.read(path, self.vocabulary, self.manifest.full_vocabulary)
+        return codebooks.read(self.local(self.manifest.codebook), self.vocabulary)
 
     @property
-    def used_codes(self) -> np.ndarray:  # type: ignore[override]
-        """int32 [K]: the tokenizer's code of each stored id."""
+    def counts(self) -> np.ndarray:
+        """int64 [K]: how often each stored id occurs in the whole data set."""
         return self._codes[0]
 
     @property
@@ -114,12 +115,17 @@ class TokenDataset(TokenRows):
         places, tables = [], []
         for number, here, rows in self._by_shard(indices):
             entry = self._entries[number]
-            table, _ = side.read_side(self._local(entry.side.file), entry.rows)
+            if self._side is None or self._side[0] != entry.side.file:
+                self._side = entry.side.file, side.read_side(self.local(entry.side), entry.rows)[0]
+            table = self._side[1]
             places.append(np.arange(len(indices))[here])
             tables.append(table.take(rows))
         if not tables:
             return RowTable.named([])
         return RowTable.join(tables).take(np.argsort(np.concatenate(places), kind="stable"))
+
+    def fingerprint(self) -> str:
+        return hashed("data set", manifests.to_bytes(self.manifest), self.split or "")
 
     def _by_shard(self, indices: np.ndarray) -> list[tuple[int, Any, np.ndarray]]:
         """Groups row numbers by shard: (shard, places in `indices`, rows of that shard)."""
@@ -137,36 +143,43 @@ class TokenDataset(TokenRows):
         ]
 
     def _shard(self, number: int) -> ShardReader:
-        """Returns a shard, mapping it the first time."""
-        reader = self._readers.get(number)
-        if reader is None:
+        """Returns a shard of this split, mapping it the first time."""
+        found = self._readers.get(number)
+        if found is None:
             with self._lock:
-                entry = self._entries[number]
-                path, codec = self._local(entry.data.file), partial(self._codec, entry.codec)
-                reader = ShardReader(path, entry, self.manifest, codec)
-                self._readers[number] = reader
-        return reader
+                found = self._readers[number] = self.reader(self._entries[number])
+        return found
 
-    def _codec(self, number: int) -> Any:
-        if number not in self._codecs:
-            from seit import codecs  # numba: only who decodes pays for it
+    def reader(self, shard: Shard) -> ShardReader:
+        """Maps any shard of the manifest.
 
-            entry = self.manifest.codecs[number]
-            path = self._local(entry.file)
-            if not path.exists() or path.stat().st_size != entry.bytes:
-                raise StoreError(
-                    "is missing or cut short", str(path), "run seit repair, or copy the data set again"
-                )
-            codec = codecs.load(path.read_bytes())
-            # codecs take two codes or more, and those of before an append know fewer codes than the store by now
-            fits = codec.vocabulary <= max(2, self.vocabulary) and tuple(codec.grid) == self.grid
-            if not fits or codec.rows_per_block != entry.rows_per_block:
-                raise StoreError(
-                    f"is a codec of {codec.vocabulary} codes on {codec.grid}", str(path), "run seit repair"
-                )
-            self._codecs[number] = codec
+        Raises:
+            StoreError: it is absent or damaged.
+        """
+        return ShardReader(self.local(shard.data), shard, self.manifest, partial(self.codec, shard.codec))
+
+    def codec(self, number: int) -> Any:
+        """Returns codec `number` of the manifest, loading it the first time."""
+        with self._lock:
+            if number not in self._codecs:
+                self._codecs[number] = self._load_codec(self.manifest.codecs[number])
         return self._codecs[number]
 
-    def _local(self, name: str) -> Path:
+    def _load_codec(self, entry: CodecFile) -> Any:
+        from seit import codecs  # numba: only who decodes pays for it
+
+        path = self.local(entry)
+        if not path.exists() or path.stat().st_size != entry.bytes:
+            raise StoreError("is missing or cut short", str(path), "run seit repair, or copy the data set again")
+        codec = codecs.load(path.read_bytes())
+        # codecs take two codes or more, and those of before an append know fewer codes than the store by now
+        fits = codec.vocabulary <= max(2, self.vocabulary) and tuple(codec.grid) == self.grid
+        if not fits or codec.rows_per_block != entry.rows_per_block:
+            raise StoreError(
+                f"is a codec of {codec.vocabulary} codes on {codec.grid}", str(path), "run seit repair"
+            )
+        return codec
+
+    def local(self, file: File) -> Path:
         """Returns where a file of the store lies on this machine."""
-        return self._folder / name
+        return self._folder / file.file

@@ -67,14 +67,14 @@ def new_store(whole: Path, partial: Path, numbers: list[int], fixed: Fixed, code
     codec = fit(partial, numbers, fixed, codec_name, new_id, len(used))
     tables = write_codec(whole / "codec.bin", codec)
     vectors = None if fixed.codebook is None else np.asarray(fixed.codebook, np.float32)[used]
-    codebooks.write(whole / codebooks.NAME, used, vectors)
+    codebooks.write(whole / codebooks.NAME, counts[used], vectors)
     manifest = Manifest(
         grid=fixed.grid,
-        vocabulary=len(used),
         full_vocabulary=fixed.vocabulary,
+        used_codes=used,
         labels="none",
         views=fixed.views,
-        entropy=entropy(counts),
+        entropy=codebooks.entropy(counts),
         codebook=measure(whole / codebooks.NAME),
         codecs=[tables],
         **fixed.header,
@@ -100,16 +100,16 @@ def encode_parts(
     """
     shards, how = list(manifest.shards), manifest.labels if manifest.shards else ""
     sums = {key: int(manifest.source.get(key, 0)) for key in ("file_bytes", "payload_bytes")}
-    taken = {shard.data.file for shard in shards}
     with progress(0, "encode", "rows") as bar:
         for part in parts:
             kind = label_columns.kind(part.labels, len(manifest.classes), len(part))
             if how not in ("", kind):
                 raise StoreError(f"some rows have {kind} labels, others {how}", part.split, "label all rows alike")
             how = kind
-            name = _free_name(part.split, taken)
-            taken.add(f"{name}.arrow")
-            shards.append(encode_shard(folder, name, part, new_id[part.ids], manifest, codec))
+            name = unused_name(folder, part.split)
+            shards.append(
+                encode_shard(folder, name, part, new_id[part.ids], manifest, codec, len(manifest.codecs) - 1)
+            )
             # every view of an image carries the same source: count it once
             sums["file_bytes"] += int(part.table.source_bytes[:: manifest.views].sum(dtype=np.int64))
             sums["payload_bytes"] += int(part.table.source_payload_bytes[:: manifest.views].sum(dtype=np.int64))
@@ -119,16 +119,8 @@ def encode_parts(
     return replace(manifest, shards=shards, labels=how or "none", source=manifest.source | sums, created=created)
 
 
-def _free_name(split: str, taken: set[str]) -> str:
-    """Returns the first shard name of a split that is not taken."""
-    number = 0
-    while f"{split}-{number:05d}.arrow" in taken:
-        number += 1
-    return f"{split}-{number:05d}"
-
-
 def encode_shard(
-    folder: Path, name: str, part: staging.Part, ids: np.ndarray, manifest: Manifest, codec: Any
+    folder: Path, name: str, part: staging.Part, ids: np.ndarray, manifest: Manifest, codec: Any, codec_number: int
 ) -> Shard:
     """Writes one shard and its side table; `ids` are stored ids. Returns the manifest's entry."""
     how = label_columns.kind(part.labels, len(manifest.classes), len(part))
@@ -139,7 +131,7 @@ def encode_shard(
     return Shard(
         split=part.split,
         rows=len(part),
-        codec=len(manifest.codecs) - 1,
+        codec=codec_number,
         data=measure(folder / f"{name}.arrow"),
         side=measure(folder / f"{name}.rows.arrow"),
         **sizes,
@@ -152,12 +144,6 @@ def count(partial: Path, numbers: list[int], vocabulary: int) -> np.ndarray:
     for number in numbers:
         counts += np.bincount(staging.read_part(partial, number).ids.reshape(-1), minlength=vocabulary)
     return counts
-
-
-def entropy(counts: np.ndarray) -> float:
-    """Returns H0 of the counts in bits per id (paper, section 3.1, footnote 2)."""
-    share = counts[counts > 0] / max(counts.sum(), 1)
-    return float(max(0.0, -(share * np.log2(share)).sum()))
 
 
 def fit(partial: Path, numbers: list[int], fixed: Fixed, name: str, new_id: np.ndarray, vocabulary: int) -> Any:
@@ -186,9 +172,14 @@ def measure(path: Path) -> File:
 
 def versions() -> dict[str, str]:
     """Returns the versions that wrote the store."""
-    return {
-        "seit": seit.__version__,
-        "numpy": np.__version__,
-        "pyarrow": pa.__version__,
-        "python": platform.python_version(),
-    }
+    python = platform.python_version()
+    return {"seit": seit.__version__, "numpy": np.__version__, "pyarrow": pa.__version__, "python": python}
+
+
+def unused_name(folder: Path, stem: str) -> str:
+    """Returns `stem` with the first number that no file of the folder, whatever its ending, carries yet."""
+    taken = {path.name.partition(".")[0] for path in folder.iterdir()}
+    number = 0
+    while f"{stem}-{number:05d}" in taken:
+        number += 1
+    return f"{stem}-{number:05d}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from seit.errors import StoreError
 from seit.store.rows import RowTable
-from seit.store.token_rows import TokenRows, describe_like
+from seit.store.token_rows import TokenRows, describe_like, hashed, same_kind
 
 
 class Joined(TokenRows):
@@ -27,20 +27,11 @@ class Joined(TokenRows):
             raise StoreError("nothing to join", "joined", "give at least one data set")
         first = parts[0]
         for i, part in enumerate(parts):
-            for what, mine, theirs in (
-                ("tokenizer", part.tokenizer.get("identity"), first.tokenizer.get("identity")),
-                ("grid", part.grid, first.grid),
-                ("classes", part.classes, first.classes),
-                ("kind of labels", part.label_kind, first.label_kind),
-            ):
-                if mine != theirs:
-                    raise StoreError(
-                        f"the {what} of part {i} is not that of part 0", "joined", "join data sets of one tokenizer"
-                    )
+            same_kind(first, part, f"part {i} of the join")
         self.parts = list(parts)
         self.starts = np.cumsum([0, *map(len, parts)])
         describe_like(self, first)
-        self.views = first.views if all(part.views == first.views for part in parts) else 1
+        self.source = _combined([part.source for part in parts])
         # used codes may differ: ids are renumbered over all codes that occur in any part
         self.used_codes = np.unique(np.concatenate([part.used_codes for part in parts]))
         self.vocabulary = len(self.used_codes)
@@ -94,3 +85,15 @@ class Joined(TokenRows):
             for number in np.unique(owner)
             for here in [np.flatnonzero(owner == number)]
         ]
+
+    def fingerprint(self) -> str:
+        return hashed("joined", *(part.fingerprint() for part in self.parts))
+
+
+def _combined(sources: list[dict[str, Any]]) -> dict[str, Any]:
+    """Names every source once; terms of all apply, bytes are counted anew when the rows are written."""
+    return {
+        key: " + ".join(dict.fromkeys(str(source[key]) for source in sources if source.get(key)))
+        for key in ("name", "split_rule", "terms")
+        if any(source.get(key) for source in sources)
+    }

@@ -14,8 +14,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from seit import files
 from seit.errors import StoreError
+from seit.store.codebook import from_ranges, to_ranges
 
 NAME = "manifest.json"
 FORMAT = "seit-tokens"
@@ -75,8 +78,8 @@ class Manifest:
     Attributes:
         tokenizer: name, identity (compared), provenance (shown), preprocessing.
         grid: (h, w) cells.
-        vocabulary: K, the stored ids are 0..K-1.
         full_vocabulary: codes of the tokenizer, of which K are used here.
+        used_codes: int32 [K], the tokenizer's code of each stored id; ranges in the file.
         classes: names in label order; empty without labels.
         labels: "class", "multi", "soft" or "none".
         views: rows of each image; they follow one another.
@@ -87,8 +90,8 @@ class Manifest:
 
     tokenizer: dict[str, Any]
     grid: tuple[int, int]
-    vocabulary: int
     full_vocabulary: int
+    used_codes: np.ndarray
     classes: list[str]
     labels: str
     views: int
@@ -106,6 +109,11 @@ class Manifest:
         for shard in self.shards:
             rows[shard.split] = rows.get(shard.split, 0) + shard.rows
         return rows
+
+    @property
+    def vocabulary(self) -> int:
+        """K: the stored ids are 0..K-1."""
+        return len(self.used_codes)
 
     @property
     def rows(self) -> int:
@@ -131,7 +139,8 @@ class Manifest:
 
 def to_bytes(manifest: Manifest) -> bytes:
     """Serialises a manifest; its last field is the SHA-256 of its own bytes with that field zeroed."""
-    value = {"format": FORMAT, "version": VERSION, **asdict(manifest), "digest": "0" * 64}
+    codes = {"vocabulary": manifest.vocabulary, "used_codes": to_ranges(manifest.used_codes)}
+    value = {"format": FORMAT, "version": VERSION, **asdict(manifest), **codes, "digest": "0" * 64}
     data = (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
     return data.replace(b'"digest": "' + b"0" * 64, b'"digest": "' + _digest(data).encode())
 
@@ -246,6 +255,13 @@ class _Check:
         size = self.number(value.get("bytes"), f"bytes of {name}", 0, MAX_SHARD_BYTES)
         return File(self.bare(value.get("file")), size, sha256)
 
+    def codes(self, value: Any, full: int) -> np.ndarray:
+        try:
+            return from_ranges(self.text(value, "used_codes", MAX_MANIFEST_BYTES), full)
+        except ValueError as error:
+            self.that(False, f"used_codes are not ranges within 0..{full - 1}: {error}")
+            raise
+
     def codec(self, value: Any) -> CodecFile:
         file = self.file(value, "codec")
         block = self.number(value.get("rows_per_block"), "rows_per_block", 1, MAX_BLOCK_ROWS)
@@ -283,8 +299,8 @@ class _Check:
         manifest = Manifest(
             tokenizer=self.mapping(value.get("tokenizer"), "tokenizer"),
             grid=(h, w),
-            vocabulary=self.number(value.get("vocabulary"), "vocabulary", 0, full),
             full_vocabulary=full,
+            used_codes=self.codes(value.get("used_codes"), full),
             classes=[
                 self.text(name, "a class name")
                 for name in self.sequence(value.get("classes"), "classes", MAX_CLASSES)
@@ -298,6 +314,7 @@ class _Check:
             codecs=codecs,
             shards=[self.shard(item, len(codecs)) for item in shards],
         )
+        self.that(value.get("vocabulary") == manifest.vocabulary, "vocabulary and used_codes disagree")
         names = [file.file for file in manifest.files]
         self.that(len(set(names)) == len(names), "two entries name the same file")
         self.that(manifest.rows <= MAX_ROWS, f"it claims more than {MAX_ROWS} rows")

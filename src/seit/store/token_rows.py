@@ -6,6 +6,7 @@ whole batch), so they go into a `torch.utils.data.DataLoader` as they are.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -26,8 +27,10 @@ class TokenRows(ABC):
         label_kind: "class", "multi", "soft" or "none".
         views: consecutive rows that show one image.
         used_codes: int32 [K], the tokenizer's code of each id.
+        full_vocabulary: codes of the tokenizer.
         codebook: float32 [K, d], or None where the vectors are unknown.
         tokenizer: name, identity, provenance, preprocessing.
+        source: name, terms and sizes of the images.
     """
 
     grid: tuple[int, int]
@@ -38,6 +41,8 @@ class TokenRows(ABC):
     used_codes: np.ndarray
     codebook: np.ndarray | None
     tokenizer: dict[str, Any]
+    source: dict[str, Any]
+    full_vocabulary: int
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -60,6 +65,10 @@ class TokenRows(ABC):
     @abstractmethod
     def rows_at(self, indices: Any) -> RowTable:
         """Returns where the given rows came from (slow: the side tables are compressed)."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Returns a hash of which rows these are, without reading them; equal only for equal rows."""
 
     @property
     def labels(self) -> np.ndarray | None:
@@ -97,6 +106,10 @@ class TokenRows(ABC):
             worst = int(array.max() if array.max() >= size else array.min())
             raise IndexError(f"row {worst} of {size}")
         return np.where(array < 0, array + size, array)
+
+    def tokenizer_ids(self, indices: Any) -> np.ndarray:
+        """Returns the ids of the given rows in the tokenizer's own numbering, int32 [n, h, w]."""
+        return self.used_codes[self.ids(indices)]
 
     def subset(self, indices: Any) -> TokenRows:
         """Returns the given rows, in that order, as a view that copies nothing."""
@@ -139,9 +152,32 @@ def _item(labels: np.ndarray | None, i: int) -> Any:
     return int(labels[i]) if labels.ndim == 1 else labels[i]
 
 
+def same_kind(first: TokenRows, other: TokenRows, where: str) -> None:
+    """Checks that rows can stand in one store.
+
+    Raises:
+        StoreError: they differ in tokenizer, grid, classes, kind of labels or views.
+    """
+    for what, mine, theirs in (
+        ("tokenizer", other.tokenizer.get("identity"), first.tokenizer.get("identity")),
+        ("grid", other.grid, first.grid),
+        ("class list", other.classes, first.classes),
+        ("kind of labels", other.label_kind, first.label_kind),
+        ("number of views", other.views, first.views),
+        ("vocabulary", other.full_vocabulary, first.full_vocabulary),
+    ):
+        if mine != theirs:
+            raise StoreError(
+                f"the {what} differs: {str(mine)[:60]} instead of {str(theirs)[:60]}",
+                where,
+                "put only rows of one tokenizer and one class list together",
+            )
+
+
 def describe_like(rows: TokenRows, base: TokenRows) -> None:
     """Gives `rows` the description (grid, vocabulary, classes, ...) of `base`."""
-    for name in ("grid", "vocabulary", "classes", "label_kind", "used_codes", "codebook", "tokenizer", "views"):
+    description = "grid vocabulary classes label_kind views used_codes full_vocabulary codebook tokenizer source"
+    for name in description.split():
         setattr(rows, name, getattr(base, name))
 
 
@@ -175,3 +211,15 @@ class Selection(TokenRows):
 
     def rows_at(self, indices: Any) -> RowTable:
         return self.base.rows_at(self.indices[self.checked(indices)])
+
+    def fingerprint(self) -> str:
+        return hashed("selection", self.base.fingerprint(), self.indices.tobytes())
+
+
+def hashed(*parts: str | bytes) -> str:
+    """Returns the hex SHA-256 of some texts or bytes, each with its length."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()

@@ -92,7 +92,7 @@ class TokenWriter:
             "source": source,
             "created": {"command": command, "plan": plan},
         }
-        with _disk(self.partial):
+        with disk_errors(self.partial):
             self.partial.mkdir(parents=True, exist_ok=True)
             self._check_plan(plan)
         self.finished = staging.finished(self.partial)
@@ -129,7 +129,7 @@ class TokenWriter:
         how = label_columns.kind(labels, len(self.header["classes"]), n)
         labels = labels.astype(np.int64) if labels is not None and how == "class" else labels
         small = ids.astype(np.uint16 if self.vocabulary <= 1 << 16 else np.uint32)
-        with _disk(self.partial):
+        with disk_errors(self.partial):
             staging.write_part(self.partial, shard, staging.Part(split, small, labels, rows))
         self.finished.add(shard)
 
@@ -142,7 +142,7 @@ class TokenWriter:
         Raises:
             StoreError: a shard is missing, another process commits, OUT exists, or the disk is full.
         """
-        with commit_lock(self.partial), _disk(self.partial):
+        with commit_lock(self.partial), disk_errors(self.partial):
             self._refuse_existing()
             numbers = sorted(staging.finished(self.partial))
             missing = sorted(set(range(numbers[-1] + 1 if numbers else 1)) - set(numbers))
@@ -191,18 +191,18 @@ class TokenWriter:
 
     def _leftover(self) -> bool:
         """Whether OUT.partial holds nothing but what a killed first moment leaves."""
-        return all(path.name == "lock" or path.name.endswith(".tmp") for path in self.partial.iterdir())
+        return all(path.name.endswith(".tmp") for path in self.partial.iterdir())
 
 
 @contextlib.contextmanager
 def commit_lock(folder: Path) -> Iterator[None]:
-    """Holds the one committer's lock of a folder; the system drops it if the process dies.
+    """Holds the one committer's lock, on the folder itself; the system drops it if the process dies.
 
     Raises:
         StoreError: another process holds it.
     """
     try:
-        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(folder, os.O_RDONLY)
     except FileNotFoundError:
         raise StoreError("is gone: another process committed it", str(folder), "use its data set") from None
     try:
@@ -217,7 +217,7 @@ def commit_lock(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _disk(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Path) -> Iterator[None]:
     """Turns the system's refusals (full disk, no permission) into one clear line."""
     try:
         yield

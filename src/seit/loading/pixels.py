@@ -1,0 +1,84 @@
+"""Images as rows, for the pixel run that a token run is compared with."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from seit.errors import RunError
+from seit.images import Source, decode, to_view
+from seit.progress import progress
+
+_KEPT_BYTES = 4 << 30
+
+
+class PixelRows:
+    """The views of one split of a source, decoded once if they fit in 4 GiB, else whenever they are asked for.
+
+    Args:
+        source: the images.
+        split: "train" or "val".
+        preprocessing: how an image becomes a view (see `seit.images.to_view`).
+        classes: the class order that labels count in, where it is not the source's own; joined by name.
+
+    Raises:
+        RunError: the source has a class that `classes` lacks.
+
+    Attributes:
+        grid: (H, W) of a view, pixels.
+        labels: int64 [N].
+        classes: class names in label order.
+        views: 1; an image is one row.
+    """
+
+    views = 1
+
+    def __init__(
+        self, source: Source, split: str, preprocessing: dict[str, Any], classes: list[str] | None = None
+    ) -> None:
+        self._source, self._positions, self._preprocessing = source, source.split(split), preprocessing
+        self.classes = source.classes if classes is None else classes
+        self.labels = joined(source.classes, self.classes)[
+            source.labels[self._positions.start : self._positions.stop]
+        ]
+        side = preprocessing["size"]
+        self.grid = (side, side)
+        self._pool = ThreadPoolExecutor()
+        self._kept: np.ndarray | None = None
+        if len(self) * side * side * 3 <= _KEPT_BYTES:
+            kept = np.empty((len(self), side, side, 3), np.uint8)
+            with progress(len(self), f"decode {split}", "images") as bar:
+                for row, view in enumerate(self._pool.map(self._view, range(len(self)))):
+                    kept[row] = view
+                    bar.update(1)
+            self._kept = kept
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def batch(self, indices: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Returns images float32 [n, 3, H, W] in [-1, 1] and labels int64 [n]."""
+        views = (
+            self._kept[indices] if self._kept is not None else np.stack(list(self._pool.map(self._view, indices)))
+        )
+        return views.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1, self.labels[indices]
+
+    def _view(self, row: int) -> np.ndarray:
+        image = self._source[self._positions[row]]
+        return to_view(decode(image.read(), image.name), self._preprocessing)
+
+
+def joined(classes: list[str], wanted: list[str]) -> np.ndarray:
+    """Returns the position in `wanted` of each of `classes`, by name: int64 [len(classes)].
+
+    Raises:
+        RunError: `wanted` lacks one.
+    """
+    unknown = sorted(set(classes) - set(wanted))
+    if unknown:
+        raise RunError(
+            f"the classifier does not know the classes {', '.join(unknown[:5])}", "labels", "leave them out"
+        )
+    return np.array([wanted.index(name) for name in classes], np.int64)

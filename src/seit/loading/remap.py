@@ -1,0 +1,47 @@
+"""Rows of one data set in the ids of another that was made by the same tokenizer but kept other codes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from seit.errors import StoreError
+from seit.loading.pixels import joined
+from seit.store import TokenRows
+
+
+class Remapped:
+    """The rows of `base`, their ids translated to those of a classifier's data set.
+
+    Args:
+        base: the rows.
+        used_codes: [K] the tokenizer's code of each id that the classifier knows.
+        codebook: [K, d] their vectors; a code that the classifier never saw becomes the nearest one it did.
+        classes: the classifier's classes; labels are joined by name.
+
+    Raises:
+        StoreError: the data set has no codebook.
+        RunError: it has classes that the classifier does not know.
+    """
+
+    views = 1
+
+    def __init__(self, base: TokenRows, used_codes: np.ndarray, codebook: np.ndarray, classes: list[str]) -> None:
+        if base.codebook is None:
+            raise StoreError("the data set has no codebook", "ids", "tokenize the images again")
+        self.base, self.grid, self.classes = base, base.grid, classes
+        place = {int(code): i for i, code in enumerate(used_codes)}
+        distance = ((base.codebook[:, None] - codebook[None]) ** 2).sum(-1)
+        self._ids = np.array(
+            [place.get(int(code), int(distance[i].argmin())) for i, code in enumerate(base.used_codes)]
+        )
+        self._labels = joined(base.classes, classes)
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def batch(self, indices: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns translated ids int64 [n, h, w] and labels int64 [n], or None."""
+        ids, labels = self.base.batch(indices)
+        return self._ids[ids], None if labels is None else self._labels[labels]
