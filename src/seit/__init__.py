@@ -5,6 +5,47 @@ The folders stand in the order of the data's path, and imports run one way along
     images -> tokenizers (image -> ids) -> codecs (ids <-> bytes) -> store (bytes <-> disk)
     -> loading (batches of ids) -> augment (ids -> augmented vectors) -> models (vectors -> logits)
     -> training -> evaluation -> report; verbs ties them together, cli prints.
+
+The command line's verbs are functions here, under the same names: `seit.tokenize(...)`, `seit.train(...)`.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from seit.errors import SeitError
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from seit.models.pipeline import load
+    from seit.store import TokenDataset
+    from seit.verbs.demo import demo
+    from seit.verbs.eval import eval
+    from seit.verbs.info import info
+    from seit.verbs.predict import predict
+    from seit.verbs.show import show
+    from seit.verbs.tokenize import tokenize
+    from seit.verbs.train import train
+
+# Loaded when first used: reading a token data set must not import torch.
+_HOMES = {
+    "TokenDataset": "seit.store",
+    "demo": "seit.verbs.demo",
+    "eval": "seit.verbs.eval",
+    "info": "seit.verbs.info",
+    "load": "seit.models.pipeline",
+    "predict": "seit.verbs.predict",
+    "show": "seit.verbs.show",
+    "tokenize": "seit.verbs.tokenize",
+    "train": "seit.verbs.train",
+}
+
+__all__ = ["SeitError", "TokenDataset", "demo", "eval", "info", "load", "predict", "show", "tokenize", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'seit' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

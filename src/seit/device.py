@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
+from typing import TYPE_CHECKING
+
 from seit.errors import SeitError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def resolve(device: str) -> str:
@@ -21,3 +28,42 @@ def resolve(device: str) -> str:
     if not present[device]:
         raise SeitError(f"this machine has no {device} device", "--device", "choose auto or cpu")
     return device
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether the device multiplies bfloat16 in hardware (emulated, it is slower than float32)."""
+    import torch
+
+    if device == "cpu":
+        return torch.cpu._is_avx512_bf16_supported()
+    return device == "mps" or torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def autocast(device: torch.device | str, precision: str) -> torch.autocast:
+    """Returns the autocast context of a recipe's precision: "float32", "bfloat16", or "auto" (where fast)."""
+    import torch
+
+    kind = torch.device(device).type
+    wanted = precision == "bfloat16" or (precision == "auto" and has_bfloat16(kind))
+    return torch.autocast(kind, torch.bfloat16, enabled=wanted)
+
+
+def machine(device: str) -> dict[str, str]:
+    """Returns what a measured number depends on: processor, cores, device, system and versions."""
+    import torch
+
+    processor = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as file:
+            processor = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass  # macOS and some ARM kernels have no such line
+    named = torch.cuda.get_device_name() if device == "cuda" else device
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "processor": f"{processor}, {cores} cores",
+        "device": f"{named}, {'bfloat16' if has_bfloat16(device) else 'float32'}",
+        "system": f"{platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+        "torch": torch.__version__,
+    }

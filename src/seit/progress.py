@@ -30,19 +30,21 @@ class progress:
         what: the step's name, e.g. "tokenize".
         unit: what is counted, e.g. "images".
         done: units that an earlier, interrupted call had finished.
+        silent: show nothing, as after `quiet()`.
 
     Example:
         >>> with progress(100, "tokenize", "images") as bar:
         ...     bar.update(100, "loss 0.5")
     """
 
-    def __init__(self, total: int, what: str, unit: str, done: int = 0) -> None:
+    def __init__(self, total: int, what: str, unit: str, done: int = 0, silent: bool = False) -> None:
         self.total, self.what, self.unit, self.done, self.first = total, what, unit, done, done
+        self._silent = silent or _quiet
         self._bar: Any = None
 
     def __enter__(self) -> progress:
         self.start = self._last = time.monotonic()
-        if not _quiet and sys.stderr.isatty():
+        if not self._silent and sys.stderr.isatty():
             self._bar = tqdm(
                 total=self.total, initial=self.done, desc=self.what, unit=" " + self.unit, file=sys.stderr
             )
@@ -57,7 +59,7 @@ class progress:
             self._bar.update(count)
             return
         now = time.monotonic()
-        if not _quiet and now - self._last >= _PLAIN_SECONDS:
+        if not self._silent and now - self._last >= _PLAIN_SECONDS:
             self._last = now
             rate = (self.done - self.first) / (now - self.start)
             left = (self.total - self.done) / rate if rate else float("inf")
@@ -71,7 +73,7 @@ class progress:
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif not _quiet and error[0] is None:
+        elif not self._silent and error[0] is None:
             seconds = time.monotonic() - self.start
             print(
                 f"{self.what}: {self.done}/{self.total} {self.unit} in {seconds:.1f} s",

@@ -76,7 +76,7 @@ class Source:
         return range(train) if split == "train" else range(train, len(self))
 
 
-def open_source(src: str | Path) -> Source:
+def open_source(src: str | os.PathLike[str]) -> Source:
     """Lists the images of `src`; nothing is decoded yet.
 
     Args:
@@ -110,7 +110,7 @@ def open_source(src: str | Path) -> Source:
     return Source(str(src), arrange(list(members), text, archive=True), members.__getitem__)
 
 
-def _find(src: str | Path) -> Path:
+def _find(src: str | os.PathLike[str]) -> Path:
     """Returns where `src` exists: as written, else below SEIT_DATA."""
     if not str(src):
         raise ImageError("no source given", "SRC", "name a folder, tar or zip of images")

@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -76,6 +76,18 @@ class Tokenizer(nn.Module, ABC):
         The search is squared Euclidean distance in float32 whatever the autocast; the lowest id wins a tie.
         """
         return nearest(features, self.codebook)
+
+    def keep(self, codes: Tensor) -> Self:
+        """Searches within these codes alone from now on; id i then stands for code `codes[i]`.
+
+        A data set keeps the codes that occur in it (the paper's 391 of 8192); new images for it, or for a
+        classifier trained on it, are encoded within them, as the released code does.
+
+        Args:
+            codes: int64 [K'], codes of the full codebook.
+        """
+        self.codebook = self.codebook[codes.to(self.codebook.device)]
+        return self
 
     def encode(self, images: Tensor) -> Tensor:
         """Maps images [B, 3, H, W] in [0, 1] to ids [B, h, w] int64."""

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from seit.errors import TokenizerError
-from seit.images import Source, decode
+from seit.images import Image, decode
 from seit.progress import progress
 
 _SHORT_SIDES = (32, 48, 64, 96, 128, 192, 256, 384)  # pixels
@@ -18,19 +18,19 @@ class Pyramid:
     """Every picture of some sources, shrunk to a ladder of short sides (never enlarged).
 
     Args:
-        sources: each is drawn from equally often, however many pictures it has.
+        sources: the pictures of each; each source is drawn from equally often, however many pictures it has.
         smallest: short sides below this are left out, pixels.
 
     Raises:
         TokenizerError: no picture is as large as `smallest`.
     """
 
-    def __init__(self, sources: Sequence[Source], smallest: int) -> None:
+    def __init__(self, sources: Sequence[Sequence[Image]], smallest: int) -> None:
         self._levels: list[dict[int, list[np.ndarray]]] = []
         with progress(sum(map(len, sources)), "read pictures", "images") as bar:
-            for source in sources:
+            for images in sources:
                 levels: dict[int, list[np.ndarray]] = {}
-                for image in source:
+                for image in images:
                     self._add(levels, decode(image.read(), image.name), smallest)
                     bar.update(1)
                 self._levels.append(levels)

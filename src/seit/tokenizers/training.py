@@ -7,20 +7,21 @@ alone, so an interrupted training goes on from its snapshot as if nothing had ha
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from seit import checkpoint
 from seit.errors import TokenizerError
-from seit.files import atomic
 from seit.progress import progress
 from seit.tokenizers.base import nearest
 from seit.tokenizers.conv import ConvTokenizer
@@ -97,7 +98,7 @@ def train(
         preprocessing=preprocessing,
         name=name,
     )
-    tokenizer.to(device, memory_format=torch.channels_last)
+    tokenizer.to(torch.device(device)).to(memory_format=torch.channels_last)
     state = _State(tokenizer, recipe)
     if Path(snapshot).exists():
         state.restore(snapshot)
@@ -134,41 +135,25 @@ class _State:
 
     def snapshot(self, path: str | os.PathLike[str]) -> None:
         """Writes the state whole, atomically."""
-        tensors = {f"model.{k}": v for k, v in self.tokenizer.state_dict().items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{index}.{k}": v for k, v in moments.items()}
-        tensors |= {"counts": self.counts, "sums": self.sums, "mean_norm": self.mean_norm}
-        tensors["step"] = torch.tensor(self.step)
-        with atomic(path) as temporary:
-            save_file(
-                {k: v.contiguous() for k, v in tensors.items()},
-                temporary,
-                {"recipe": str(asdict(self.recipe))},
-            )
+        extra = {"counts": self.counts, "sums": self.sums, "mean_norm": self.mean_norm}
+        checkpoint.save(
+            path, self.tokenizer, self.optimizer, {"recipe": _plain(self.recipe), "step": self.step}, extra
+        )
 
     def restore(self, path: str | os.PathLike[str]) -> None:
         """Reads what `snapshot` wrote."""
-        from safetensors import safe_open
-
-        with safe_open(path, framework="pt") as file:
-            written = (file.metadata() or {}).get("recipe")
-        if written != str(asdict(self.recipe)):
+        if checkpoint.read_about(path)["recipe"] != _plain(self.recipe):
             raise TokenizerError(
                 "was left by a training with other settings", str(path), "remove it or repeat those settings"
             )
-        tensors = load_file(path)
-        model = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
-        self.tokenizer.load_state_dict(model)
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith("adam."):
-                _, index, which = key.split(".")
-                moments.setdefault(int(index), {})[which] = value
-        described = self.optimizer.state_dict()
-        described["state"] = moments
-        self.optimizer.load_state_dict(described)
-        self.counts, self.sums, self.mean_norm = tensors["counts"], tensors["sums"], tensors["mean_norm"]
-        self.step = int(tensors["step"])
+        about, extra = checkpoint.restore(path, self.tokenizer, self.optimizer)
+        self.counts, self.sums, self.mean_norm = extra["counts"], extra["sums"], extra["mean_norm"]
+        self.step = about["step"]
+
+
+def _plain(recipe: TokenizerRecipe) -> dict[str, Any]:
+    """Returns the recipe as JSON would give it back."""
+    return json.loads(json.dumps(asdict(recipe)))
 
 
 def _step(state: _State, pyramid: Pyramid, device: str) -> str:

@@ -120,10 +120,9 @@ def evaluate(tokenizer: Tokenizer, images: Sequence[Image]) -> dict[str, Any]:
     }
 
 
-def _held_out(source: Source) -> tuple[Source, list[Image]]:
+def _held_out(source: Source) -> tuple[list[Image], list[Image]]:
     """Splits a source into what is trained on and what is reported on."""
-    held = [image for image in source if image.split != "train"]
-    if not held:
-        held = list(source)[_HELD_OUT - 1 :: _HELD_OUT]
+    images = list(source)
+    held = images[source.splits["train"] :] or images[_HELD_OUT - 1 :: _HELD_OUT]
     names = {image.name for image in held}
-    return source.subset([image for image in source if image.name not in names]), held
+    return [image for image in images if image.name not in names], held

@@ -1,0 +1,37 @@
+"""Which id a code becomes when the picture is mirrored: left-right flips of stored ids without the pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seit.tokenizers.base import Tokenizer, nearest
+
+
+@torch.inference_mode()
+def mirror_table(tokenizer: Tokenizer, ids: np.ndarray, used_codes: Tensor) -> Tensor:
+    """Returns, for every stored id, the id that most often stands at the mirrored place of the mirrored picture.
+
+    The pictures are decoded from the ids, mirrored and encoded again, so no original is needed. A code that does
+    not occur maps to itself.
+
+    Args:
+        tokenizer: the one that made the ids.
+        ids: [n, h, w] stored ids, 0..K-1.
+        used_codes: int64 [K], the tokenizer's code of each id.
+
+    Returns:
+        int64 [K].
+    """
+    codebook = tokenizer.codebook[used_codes]
+    size = len(used_codes)
+    counts = torch.zeros(size * size, dtype=torch.int64)
+    step = max(1, (1 << 22) // (ids.shape[1] * ids.shape[2] * tokenizer.patch**2))
+    for start in range(0, len(ids), step):
+        shown = torch.from_numpy(ids[start : start + step].astype(np.int64))
+        mirrored = tokenizer.decode(used_codes[shown]).flip(-1)
+        found, _ = nearest(tokenizer.features(mirrored), codebook)
+        counts += torch.bincount((shown.flip(-1) * size + found).flatten(), minlength=size * size)
+    table = counts.view(size, size)
+    return torch.where(table.sum(1) > 0, table.argmax(1), torch.arange(size))

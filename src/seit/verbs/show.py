@@ -1,0 +1,109 @@
+"""`seit show`: originals beside what their ids decode to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from seit import tokenizers
+from seit.device import resolve
+from seit.errors import ImageError, StoreError
+from seit.images import Source, decode, open_source, to_view
+from seit.report.pictures import Tile
+from seit.report.sheets import write_sheet
+from seit.store import TokenDataset
+from seit.tokenizers.base import Tokenizer
+
+
+def show(
+    tokens: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    source: str | os.PathLike[str] | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
+    rows: int = 12,
+    seed: int = 0,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Draws rows of a token data set as a PNG sheet: decoded, and beside their originals where these are at hand.
+
+    Args:
+        tokens: the token data set.
+        out: the PNG file; TOKENS.png by default.
+        source: the images it was made from, where they have moved.
+        tokenizer: its tokenizer, where that is not a bundled one.
+        rows: how many, drawn from all rows.
+        seed: of the draw.
+        device: auto, cpu, cuda or mps.
+
+    Returns:
+        out, rows (their names), originals (whether they were found).
+
+    Raises:
+        StoreError: no token data set, or another tokenizer than it was made with.
+    """
+    dataset = TokenDataset(tokens)
+    decoder = tokenizer_of(dataset, tokenizer)
+    decoder.to(resolve(device))
+    drawn = np.random.default_rng(seed).permutation(len(dataset))[:rows]
+    drawn.sort()
+    decoded = decode_rows(dataset, decoder, drawn)
+    names = dataset.names(drawn)
+    originals = _originals(dataset, source)
+    places = {name: i for i, name in enumerate(originals.names)} if originals else {}
+    preprocessing = dataset.tokenizer["preprocessing"]
+    tiles = []
+    for name, picture in zip(names, decoded, strict=True):
+        pictures: tuple[np.ndarray, ...] = (picture,)
+        if originals is not None and name in places:
+            data = originals[places[name]].read()
+            pictures = (to_view(decode(data, name), preprocessing), picture)
+        tiles.append(Tile(pictures, (name,)))
+    both = all(len(tile.pictures) == 2 for tile in tiles)
+    if not both:
+        tiles = [Tile(tile.pictures[-1:], tile.caption) for tile in tiles]
+    target = Path(out) if out is not None else Path(f"{os.fspath(tokens).rstrip('/')}.png")
+    title = f"{Path(tokens).name}: {decoder.name}, {dataset.grid[0]} x {dataset.grid[1]} ids"
+    write_sheet(target, tiles, title, ("original", "decoded") if both else ("decoded",), across=3 if both else 6)
+    return {"out": str(target), "rows": names, "originals": both}
+
+
+def tokenizer_of(dataset: TokenDataset, given: str | os.PathLike[str] | None = None) -> Tokenizer:
+    """Returns the tokenizer that made a data set.
+
+    Raises:
+        StoreError: the given (or the bundled one of that name) is another.
+        TokenizerError: there is none of that name.
+    """
+    about = dataset.tokenizer
+    found = tokenizers.load(given or about["name"])
+    found.preprocessing = about["preprocessing"]
+    if found.identity() != about["identity"]:
+        raise StoreError(
+            f"was made by another tokenizer than this {found.name!r}",
+            dataset.path,
+            "give the one that made it with --tokenizer",
+        )
+    return found
+
+
+@torch.inference_mode()
+def decode_rows(dataset: TokenDataset, decoder: Tokenizer, rows: np.ndarray) -> list[np.ndarray]:
+    """Returns the pictures uint8 [H, W, 3] that rows of a data set decode to."""
+    codes = torch.from_numpy(dataset.used_codes[dataset.ids(rows)].astype(np.int64))
+    images = decoder.decode(codes.to(decoder.codebook.device))
+    return list((images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+
+
+def _originals(dataset: TokenDataset, source: str | os.PathLike[str] | None) -> Source | None:
+    """Returns the images that a data set was made from, or None if they are not where they were."""
+    if source is not None:
+        return open_source(source)
+    try:
+        return open_source(dataset.manifest.source["name"])
+    except ImageError:
+        return None

@@ -1,0 +1,222 @@
+"""`seit train`: a token data set (or images, for a pixel recipe) -> a run."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+
+from seit import __version__, recipes, tokenizers
+from seit.augment import Pipeline, pipeline
+from seit.device import resolve
+from seit.errors import RecipeError, RunError, TokenizerError
+from seit.evaluation import accuracy
+from seit.files import write_json
+from seit.images import open_source
+from seit.loading import Resident
+from seit.loading.pixels import PixelRows
+from seit.loading.rows import Rows
+from seit.models import Classifier, build
+from seit.models.pipeline import CLASSIFIER, RUN, TOKENIZER, ImageClassifier
+from seit.store import TokenDataset, TokenRows
+from seit.tokenizers.base import Tokenizer
+from seit.tokenizers.mirror import mirror_table
+from seit.training import Recipe, fit
+from seit.training.loop import SNAPSHOT
+
+RESULT = "result.json"
+_RESIDENT_BYTES = 4 << 30
+
+
+def train(
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    recipe: str | Recipe = "mini",
+    settings: Mapping[str, str] | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    command: str = "",
+) -> dict[str, Any]:
+    """Trains a classifier; an interrupted call goes on where it stopped.
+
+    Args:
+        data: a token data set; or images, if the recipe's input is pixels.
+        out: the folder of the run.
+        recipe: a name (see `seit.recipes`) or a recipe.
+        settings: fields of the recipe to change, as text.
+        tokenizer: the data set's tokenizer, where it is not a bundled one.
+        device: auto, cpu, cuda or mps.
+        command: recorded as the command that made it.
+
+    Returns:
+        run, top1 (and top5) on the held-out rows if there are any, steps, seconds.
+
+    Raises:
+        RunError: `out` holds something else, or the rows have no labels.
+        RecipeError: unknown recipe or setting.
+    """
+    wanted = (recipes.load(recipe) if isinstance(recipe, str) else recipe).with_settings(settings or {})
+    device = resolve(device)
+    out = Path(out)
+    if wanted.input == "pixels":
+        preprocessing = {"size": wanted.size, "resize": "squash", "interpolation": "bicubic"}
+        source = open_source(data)
+        about: dict[str, Any] = {"data": source.name, "classes": source.classes, "preprocessing": preprocessing}
+        rows: TokenRows | PixelRows = PixelRows(source, "train", preprocessing)
+        held: Rows | None = PixelRows(source, "val", preprocessing) if source.splits["val"] else None
+        encoder = None
+    else:
+        dataset = TokenDataset(data, "train")
+        encoder = _tokenizer(dataset, tokenizer)
+        about = {
+            "data": os.fspath(data),
+            "classes": dataset.classes,
+            "preprocessing": dataset.tokenizer["preprocessing"],
+            "tokenizer": dataset.tokenizer,
+            "used_codes": dataset.used_codes.tolist(),
+        }
+        rows = _resident(dataset)
+        held = _resident(TokenDataset(data, "val")) if dataset.splits.get("val") else None
+    if not about["classes"]:
+        raise RunError("has no labels to learn", os.fspath(data), "give images that lie in class folders")
+    about |= {"recipe": wanted.to_json(), "command": command, "versions": _versions()}
+    if done := _claim(out, about):
+        return done
+    torch.manual_seed(wanted.seed)
+    model = _build(wanted, rows, len(about["classes"]))
+    augment = _augment(wanted, rows, model, encoder)
+
+    def evaluate(classifier: Classifier) -> dict[str, float]:
+        if held is None:
+            return {}
+        classifier.eval()
+        whole = ImageClassifier(classifier, None, about["classes"], about["preprocessing"], wanted.precision)
+        found = accuracy(whole.classify, held, about["classes"], silent=True)
+        return {name: float(found[name]) for name in ("top1", "top5") if name in found}
+
+    values = fit(model, augment, rows, wanted, out, evaluate, device)
+    return _finish(out, model, encoder, values, held)
+
+
+def _finish(
+    out: Path, model: Classifier, encoder: Tokenizer | None, values: dict[str, float], held: Rows | None
+) -> dict[str, Any]:
+    """Saves the pipeline, and the result last: it marks the run as finished."""
+    if encoder is not None:
+        tokenizers.save(encoder, out / TOKENIZER, {})
+    (out / CLASSIFIER).mkdir(exist_ok=True)
+    model.cpu().save_pretrained(out / CLASSIFIER)
+    result = {
+        "run": os.fspath(out),
+        **{k: round(v, 6) for k, v in values.items()},
+        "held_out_rows": 0 if held is None else len(held),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    write_json(out / RESULT, result)
+    (out / SNAPSHOT).unlink(missing_ok=True)
+    return result
+
+
+def _claim(out: Path, about: dict[str, Any]) -> dict[str, Any] | None:
+    """Makes the run's folder, or finds the same run in it; returns its result if it is finished."""
+    path = out / RUN
+    if path.exists():
+        found = json.loads(path.read_bytes())
+        compared = ("data", "classes", "preprocessing", "recipe", "tokenizer")
+        differing = [key for key in compared if found.get(key) != json.loads(json.dumps(about)).get(key)]
+        if differing:
+            raise RunError(f"holds a run with another {' and '.join(differing)}", str(out), "choose another --out")
+        return json.loads((out / RESULT).read_bytes()) if (out / RESULT).exists() else None
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError("exists and is not a run", str(out), "choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(path, about)
+    return None
+
+
+def _resident(dataset: TokenDataset) -> TokenRows:
+    """Returns the rows decoded into memory if they are small, else as they are."""
+    return Resident(dataset) if len(dataset) * dataset.manifest.cells * 2 <= _RESIDENT_BYTES else dataset
+
+
+def _tokenizer(dataset: TokenDataset, given: str | os.PathLike[str] | None) -> Tokenizer | None:
+    """Returns the data set's tokenizer, or None if it is not at hand: then the run takes no images.
+
+    Raises:
+        TokenizerError: the given one is another than the data set's.
+    """
+    about = dataset.tokenizer
+    try:
+        found = tokenizers.load(given or about["name"])
+    except TokenizerError:
+        if given is not None:
+            raise
+        return None
+    found.preprocessing = about["preprocessing"]
+    if found.identity() == about["identity"]:
+        return found
+    if given is None:
+        return None
+    raise TokenizerError(
+        f"is another tokenizer than {about['name']!r} that made {dataset.path}", str(given), "give that one"
+    )
+
+
+def _build(recipe: Recipe, rows: TokenRows | PixelRows, classes: int) -> Classifier:
+    """Builds the recipe's classifier for these rows."""
+    side = min(rows.grid)
+    stem = recipe.stem
+    if isinstance(rows, PixelRows):
+        stem = f"patch{4 if side <= 64 else 16}" if stem == "auto" else stem
+        return build(recipe.trunk, stem, 3, rows.grid, classes, drop_path=recipe.drop_path)
+    stem = ("conv3" if side <= 8 else "conv4") if stem == "auto" else stem
+    if rows.codebook is None:
+        raise RunError("the data set has no codebook", cure="tokenize the images again")
+    codebook = torch.from_numpy(rows.codebook)
+    return build(
+        recipe.trunk,
+        stem,
+        codebook.shape[1],
+        rows.grid,
+        classes,
+        codebook=codebook,
+        learned=recipe.learned,
+        drop_path=recipe.drop_path,
+    )
+
+
+def _augment(recipe: Recipe, rows: TokenRows | PixelRows, model: Classifier, encoder: Tokenizer | None) -> Pipeline:
+    """Builds the recipe's augmentations for these rows."""
+    # A recipe names the pipeline's own settings, so a new one needs no line here.
+    shared = inspect.signature(pipeline).parameters.keys() & recipe.to_json().keys()
+    mirror = None
+    if recipe.flip and not isinstance(rows, PixelRows):
+        if encoder is None:
+            raise RecipeError(
+                "mirroring ids needs the data set's tokenizer", "flip", "give --tokenizer, or set flip=0"
+            )
+        shown = rows.ids(np.linspace(0, len(rows) - 1, min(len(rows), 2000)).astype(np.int64))
+        mirror = mirror_table(encoder, shown, torch.from_numpy(rows.used_codes).long())
+    return pipeline(
+        rows.grid,
+        model.input_grid,
+        model.config.classes,
+        codebook=model.table,
+        mirror=mirror,
+        view=model.view_grid,
+        **{name: getattr(recipe, name) for name in shared},
+    )
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {"seit": __version__, "torch": torch.__version__, "timm": timm.__version__, "numpy": np.__version__}
