@@ -1,0 +1,184 @@
+"""Times the way from stored bytes to the model's input batch, tokens beside pixels, on one core.
+
+    python benchmarks/input.py --json [--quick] [--device cuda]
+
+A store of 1024 rows of 32 x 32 ids over 391 codes x 32 dims is written, read back and augmented as `token-in1k`:
+Token-EDA, Token-RRC to 28 x 28, CutMix, Emb-Noise with p = 0.5. Beside it the same by one-hot tensors, one row at a
+time, as is usual; and pixels: JPEG decode, RandomResizedCrop 224, flip, RandAugment 9 / 0.5, normalisation, with
+timm and Pillow on the embedded photos at ImageNet's mean size. Best of several passes, since machines are shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import platform
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from seit.augment import Draws, pipeline, synonyms
+from seit.images import decode, open_source
+from seit.store import RowTable, TokenDataset, TokenWriter
+
+ROWS, CODES, WIDTH, GRID, CROP, CLASSES = 1024, 391, 32, 32, 28, 1000
+
+
+def main() -> None:
+    """Prints one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print JSON only")
+    parser.add_argument("--quick", action="store_true", help="fewer passes, under a minute")
+    parser.add_argument("--device", default="cpu", help="where the token pipeline runs")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    passes = 3 if options.quick else 10
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        data = write_store(Path(folder) / "tokens")
+        result = {
+            "schema": 1,
+            "token_ms_per_image": token_ms(data, ROWS, passes, options.device),
+            "token_ms_per_image_batch16": token_ms(data, 16, passes, options.device),
+            "decode_ms_per_image": best(lambda: data.ids(order(0)), passes) / ROWS,
+            "naive_ms_per_image": naive_ms(data, 8 if options.quick else 64),
+            "pixel_ms_per_image": pixel_ms(28 if options.quick else 140),
+            "device": options.device,
+            "threads": 1,
+            "passes": passes,
+            "machine": platform.processor() or platform.machine(),
+            "torch": torch.__version__,
+        }
+    rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in result.items()}
+    if options.json:
+        print(json.dumps(rounded))
+    else:
+        for key, value in rounded.items():
+            print(f"{key:28} {value}")
+
+
+def best(work: Callable[[], object], passes: int) -> float:
+    """Returns the milliseconds of the fastest of `passes` calls, after one that warms up."""
+    work()
+    found = []
+    for _ in range(passes):
+        start = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - start)
+    return min(found) * 1000
+
+
+def order(seed: int) -> np.ndarray:
+    """Returns the rows in a random order."""
+    return np.random.default_rng(seed).permutation(ROWS)
+
+
+def write_store(path: Path) -> TokenDataset:
+    """Writes 1024 rows of random ids, the rarer the higher, as one token data set."""
+    rng = np.random.default_rng(0)
+    ids = np.minimum(rng.random((ROWS, GRID, GRID)) * rng.random((ROWS, GRID, GRID)) * CODES, CODES - 1)
+    ids = ids.astype(np.int64)
+    ids[:, 0, 0] = np.arange(ROWS) % CODES  # every code occurs, so that none is pruned
+    sizes = np.full(ROWS, 1)
+    rows = RowTable([f"train/{i:05d}.jpg" for i in range(ROWS)], sizes, sizes, np.arange(ROWS), sizes, sizes)
+    tokenizer = {"name": "random", "identity": "0" * 64, "provenance": {}, "preprocessing": {"size": 256}}
+    writer = TokenWriter(
+        path,
+        tokenizer=tokenizer,
+        codebook=rng.standard_normal((CODES, WIDTH)).astype(np.float32),
+        grid=(GRID, GRID),
+        classes=[f"class {i}" for i in range(CLASSES)],
+        source={"name": "random", "split_rule": "folders", "terms": "none"},
+        plan="benchmark",
+        codec="zero-order",
+    )
+    writer.write(0, "train", ids, rng.integers(0, CLASSES, ROWS), rows)
+    return TokenDataset(writer.commit())
+
+
+def token_ms(data: TokenDataset, batch: int, passes: int, device: str) -> float:
+    """Times our way: decoded ids cross to the device, everything else happens there."""
+    table = torch.from_numpy(data.codebook.copy()).to(device)
+    augment = pipeline((GRID, GRID), (CROP, CROP), CLASSES, codebook=table)
+    places = order(1)
+
+    def one_pass() -> None:
+        for at in range(0, ROWS, batch):
+            ids, labels = data.batch(places[at : at + batch])
+            draws = Draws(0, 0, torch.arange(at, at + len(ids)), batch, device)
+            augment(torch.from_numpy(ids).to(device), torch.from_numpy(labels).to(device), table, draws)
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    return best(one_pass, passes) / ROWS
+
+
+def naive_ms(data: TokenDataset, rows: int) -> float:
+    """Times the usual way: Python loops over ids, one-hot tensors, one row at a time."""
+    table = torch.from_numpy(data.codebook.copy())
+    near = synonyms(table).tolist()
+    ids, labels = data.batch(np.arange(rows))
+
+    def one_pass() -> None:
+        made = [naive_row(torch.from_numpy(one.astype(np.int64)), table, near) for one in ids]
+        vectors, targets = torch.stack(made), F.one_hot(torch.from_numpy(labels), CLASSES) * 0.9 + 0.1 / CLASSES
+        noisy = torch.randperm(rows)[: rows // 2]
+        vectors[noisy] += torch.randn(len(noisy), WIDTH, 1, 1) + torch.randn(len(noisy), WIDTH, CROP, CROP)
+        lam = random.random()
+        side = int(CROP * (1 - lam) ** 0.5) // 2 * 2
+        top, left = random.randint(0, CROP - side), random.randint(0, CROP - side)
+        box = (..., slice(top, top + side), slice(left, left + side))
+        vectors[box] = vectors.flip(0)[box]
+        targets * lam + targets.flip(0) * (1 - lam)
+
+    return best(one_pass, 2) / rows
+
+
+def naive_row(ids: torch.Tensor, table: torch.Tensor, near: list[list[int]]) -> torch.Tensor:
+    """Maps ids [32, 32] to vectors [32, 28, 28] by way of 391 x 32 x 32 one-hot numbers."""
+    flat = [random.choice(near[i]) if random.random() < 0.25 else i for i in ids.flatten().tolist()]
+    grid = torch.tensor(flat).view(GRID, GRID)
+    if random.random() < 0.25:
+        side = random.randint(1, 7)
+        y, x, v, u = random.randint(0, 8), random.randint(0, 24), random.randint(16, 24), random.randint(0, 24)
+        one, other = (slice(y, y + side), slice(x, x + side)), (slice(v, v + side), slice(u, u + side))
+        grid[one], grid[other] = grid[other].clone(), grid[one].clone()
+    soft = F.one_hot(grid, len(table)).permute(2, 0, 1).float()
+    share = (0.08 + 0.92 * random.random()) ** 0.5
+    height = width = max(1, round(GRID * share))
+    top, left = random.randint(0, GRID - height), random.randint(0, GRID - width)
+    soft = F.interpolate(
+        soft[None, :, top : top + height, left : left + width], (CROP, CROP), mode="bicubic", align_corners=False
+    )[0]
+    return torch.einsum("kyx,kd->dyx", soft, table)
+
+
+def pixel_ms(images: int) -> float:
+    """Times pixels: JPEG decode, RandomResizedCrop to 224, flip, RandAugment 9 / 0.5, normalisation."""
+    files = []
+    for image in open_source("photos"):
+        picture = decode(image.read(), image.name).resize((469, 387), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=95)
+        files.append(buffer.getvalue())
+    transform = timm.data.create_transform(
+        224, is_training=True, auto_augment="rand-m9-mstd0.5-inc1", interpolation="bicubic"
+    )
+
+    def one_pass() -> None:
+        for i in range(images):
+            transform(Image.open(io.BytesIO(files[i % len(files)])).convert("RGB"))
+
+    return best(one_pass, 2) / images
+
+
+if __name__ == "__main__":
+    main()
