@@ -19,6 +19,7 @@ from seit.store import codebook as codebooks
 from seit.store import manifest as manifests
 from seit.store import rows as side
 from seit.store.manifest import CodecFile, File, Manifest, Shard
+from seit.store.remote import DEFAULT_BYTES, RemoteFolder, is_url
 from seit.store.rows import RowTable
 from seit.store.shard import ShardReader
 from seit.store.token_rows import TokenRows, hashed
@@ -28,8 +29,9 @@ class TokenDataset(TokenRows):
     """The rows of a token data set, or of one of its splits; map-style, torch-free, cheap to pickle.
 
     Args:
-        path: its folder.
+        path: its folder, or a URL (see `seit.store.remote`).
         split: one of its splits; all of them, one after another, if None.
+        cache_bytes: what the local cache of a URL's files may hold.
 
     Attributes:
         manifest: what is known without opening shards.
@@ -44,11 +46,14 @@ class TokenDataset(TokenRows):
         >>> ids, labels = train.batch([5, 1])   # uint16 [2, 32, 32], int64 [2]
     """
 
-    def __init__(self, path: str | os.PathLike[str], split: str | None = None) -> None:
-        self.path, self.split = os.fspath(path), split
+    def __init__(
+        self, path: str | os.PathLike[str], split: str | None = None, cache_bytes: int = DEFAULT_BYTES
+    ) -> None:
+        self.path, self.split, self._cache_bytes = os.fspath(path), split, cache_bytes
         self._folder = Path(path)
+        self._remote = RemoteFolder(self.path, cache_bytes) if is_url(path) else None
         self._lock = threading.Lock()
-        self._open(manifests.read(self._folder / manifests.NAME))
+        self._open(self._remote.manifest() if self._remote else manifests.read(self._folder / manifests.NAME))
 
     def _open(self, manifest: Manifest) -> None:
         self.manifest, self.splits = manifest, manifest.splits
@@ -65,10 +70,15 @@ class TokenDataset(TokenRows):
         self._side: tuple[str, RowTable] | None = None  # the side table read last
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "split": self.split, "fingerprint": self.fingerprint()}
+        return {
+            "path": self.path,
+            "split": self.split,
+            "cache_bytes": self._cache_bytes,
+            "fingerprint": self.fingerprint(),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"], state["split"])  # type: ignore[misc]
+        self.__init__(state["path"], state["split"], state["cache_bytes"])  # type: ignore[misc]
         if self.fingerprint() != state["fingerprint"]:
             raise StoreError("changed since it was opened", self.path, "open it again in every process")
 
@@ -182,4 +192,4 @@ class TokenDataset(TokenRows):
 
     def local(self, file: File) -> Path:
         """Returns where a file of the store lies on this machine."""
-        return self._folder / file.file
+        return self._remote.fetch(file) if self._remote else self._folder / file.file

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     dataset = TokenDataset(path)
     manifest = dataset.manifest
-    sizes = ledger(manifest, (Path(path) / manifests.NAME).stat().st_size)
+    sizes = ledger(manifest, len(manifests.to_bytes(manifest)))
     images = manifest.rows // manifest.views
     return {
         "path": os.fspath(path),

@@ -1,0 +1,101 @@
+"""NumPy arrays in and out, for whoever has ids from elsewhere or wants them plain."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seit import files
+from seit.errors import StoreError
+from seit.store.rows import RowTable
+from seit.store.token_rows import TokenRows, hashed
+from seit.store.writer import TokenWriter
+
+_CHUNK = 8192
+
+
+def import_npy(
+    splits: Mapping[str, tuple[np.ndarray, np.ndarray | None]],
+    out: str | os.PathLike[str],
+    *,
+    tokenizer: dict[str, Any],
+    vocabulary: int,
+    classes: list[str],
+    codebook: np.ndarray | None = None,
+    codec: str = "auto",
+    terms: str = "",
+    command: str = "",
+) -> Path:
+    """Makes a token data set from arrays, which may be memory-mapped.
+
+    Args:
+        splits: split -> (ids [n, h, w] integers 0..vocabulary-1, labels or None).
+        out: the folder to make.
+        tokenizer: at least "name" and "identity" of the tokenizer that made the ids.
+        vocabulary: its codes.
+        classes: class names in label order.
+        codebook: float32 [vocabulary, d] if known.
+        codec: which codec to fit.
+        terms: of the source.
+        command: how to repeat this, recorded.
+
+    Returns:
+        OUT.
+
+    Raises:
+        StoreError: shapes or values do not fit.
+    """
+    arrays = [ids for ids, _ in splits.values()]
+    if not arrays or any(ids.ndim != 3 or ids.shape[1:] != arrays[0].shape[1:] for ids in arrays):
+        raise StoreError("ids are not [n, h, w] of one grid", "import_npy", "reshape them")
+    stamps = [part for split, (ids, _) in splits.items() for part in (split, str(ids.shape), ids[:1].tobytes())]
+    writer = TokenWriter(
+        out,
+        tokenizer=tokenizer,
+        codebook=codebook,
+        grid=arrays[0].shape[1:],
+        classes=classes,
+        source={"name": "arrays", "split_rule": "as given", "terms": terms},
+        plan=hashed("npy", codec, str(tokenizer.get("identity")), *stamps),
+        codec=codec,
+        command=command,
+        vocabulary=vocabulary,
+    )
+    number = 0
+    for split, (ids, labels) in splits.items():
+        for first in range(0, len(ids), _CHUNK):
+            stop = min(first + _CHUNK, len(ids))
+            rows = RowTable.named([f"{split}/{row:08d}" for row in range(first, stop)])
+            writer.write(number, split, ids[first:stop], None if labels is None else labels[first:stop], rows)
+            number += 1
+    return writer.commit()
+
+
+def export_npy(rows: TokenRows, folder: str | os.PathLike[str]) -> list[Path]:
+    """Writes `ids.npy` (stored ids [N, h, w]), `labels.npy`, `used_codes.npy`, `codebook.npy` and `names.txt`.
+
+    Returns:
+        The files written; labels and codebook only where there are any.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    dtype = np.uint16 if rows.vocabulary <= 1 << 16 else np.uint32
+    with files.atomic(folder / "ids.npy") as temporary:
+        plain = np.lib.format.open_memmap(temporary, "w+", dtype, (len(rows), *rows.grid))
+        for first in range(0, len(rows), _CHUNK):
+            stop = min(first + _CHUNK, len(rows))
+            plain[first:stop] = rows.ids(np.arange(first, stop))
+        plain.flush()
+    written = [folder / "ids.npy"]
+    small = {"labels": rows.labels, "used_codes": rows.used_codes, "codebook": rows.codebook}
+    for name, array in small.items():
+        if array is not None:
+            with files.atomic(folder / f"{name}.npy") as temporary, open(temporary, "wb") as file:
+                np.save(file, array)
+            written.append(folder / f"{name}.npy")
+    files.write_bytes(folder / "names.txt", "".join(f"{name}\n" for name in rows.names(range(len(rows)))).encode())
+    return [*written, folder / "names.txt"]

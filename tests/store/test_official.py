@@ -1,0 +1,140 @@
+import gzip
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stores
+
+from seit.errors import StoreError
+from seit.store import TokenDataset
+from seit.store.official import export_official, from_bytes, import_official, synonyms, to_bytes
+
+GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "seit-official"
+needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason="the golden samples are not at hand")
+
+
+def official_reader(data, index, image):
+    """The official reader's walk over one image's bytes, written from its description."""
+    ids, pending = [], 0
+    for byte in data[index[image] : index[image + 1]]:
+        if byte == 255:
+            pending = 255
+        else:
+            ids.append(byte + pending)
+            pending = 0
+    if len(ids) != 1024:
+        raise ValueError(len(ids))
+    return ids
+
+
+def golden_ids(seedword, images, vocabulary):
+    """The golden sets' ids by their rule (golden/README.md)."""
+    key = int.from_bytes(hashlib.sha256(f"{seedword}:tokens".encode()).digest()[:8], "little")
+    raw = np.random.Philox(key=key).random_raw(images * 1024)
+    u = (raw >> np.uint64(40)).astype(np.float64) * 2.0**-24
+    ids = np.floor(u * u * vocabulary).astype(np.int64).reshape(images, 1024)
+    ids[0, :8] = [0, 254, 255, 256, 390, 255, 255, 254]
+    ids[1, -1] = 255
+    ids[2, -2:] = [254, 255]
+    ids[3], ids[4] = vocabulary - 1, 0
+    return ids
+
+
+@needs_golden
+@pytest.mark.parametrize(
+    ("prefix", "seedword", "vocabulary"), [("imagenet1k-val-", "open", 391), ("vocab510-", "open510", 510)]
+)
+def test_the_golden_release_round_trips_byte_for_byte(tmp_path, prefix, seedword, vocabulary):
+    expected = json.loads((GOLDEN / "expected.json").read_text())["sets"][prefix]
+    classes = [f"class {i}" for i in range(1000)]
+    source = GOLDEN / f"{prefix}token.data.bin.gz"
+    out = import_official(
+        {"val": source}, tmp_path / "out", classes=classes, vocabulary=vocabulary, codec="zero-order"
+    )
+    data = TokenDataset(out, "val")
+    ids = data.tokenizer_ids(np.arange(len(data))).reshape(len(data), -1)
+    assert (ids == golden_ids(seedword, expected["images"], vocabulary)).all()
+    assert hashlib.sha256(ids.astype("<i2").tobytes()).hexdigest() == expected["ids_sha256_int16le"]
+    assert data.labels.tolist() == [int(x) for x in (GOLDEN / f"{prefix}label.txt").read_text().split()]
+    name = prefix.rstrip("-")
+    export_official(data, tmp_path, name, ranked=False)
+    written = gzip.decompress((tmp_path / f"{name}-token.data.bin.gz").read_bytes())
+    index = gzip.decompress((tmp_path / f"{name}-token.index.npy.gz").read_bytes())
+    assert hashlib.sha256(written).hexdigest() == expected["data_sha256"]
+    assert hashlib.sha256(index).hexdigest() == expected["index_npy_sha256"]
+    assert (tmp_path / f"{name}-label.txt").read_bytes() == (GOLDEN / f"{prefix}label.txt").read_bytes()
+
+
+def test_the_official_reader_reads_what_we_export(tmp_path):
+    path, ids, labels = stores.make(tmp_path / "out", 6, 3, grid=(32, 32), vocabulary=400, codec="zero-order")
+    data = TokenDataset(path, "train")
+    export_official(data, tmp_path / "official", "imagenet1k-train")
+    raw = gzip.decompress((tmp_path / "official/imagenet1k-train-token.data.bin.gz").read_bytes())
+    with gzip.open(tmp_path / "official/imagenet1k-train-token.index.npy.gz") as file:
+        index = np.load(file)
+    found = np.array([official_reader(raw, index, i) for i in range(6)])
+    counts = np.bincount(found.reshape(-1))
+    assert (np.diff(counts) <= 0).all(), "most frequent first"
+    codebook = np.load(tmp_path / "official/codebook.npy")
+    full = np.random.default_rng(9).normal(size=(400, 4)).astype(np.float32)
+    assert (codebook[found] == full[ids[:6].reshape(6, -1)]).all()
+    near = json.loads((tmp_path / "official/synonyms.json").read_text())
+    assert sorted(near, key=int) == [str(i) for i in range(data.vocabulary)]
+    assert (tmp_path / "official/imagenet1k-train-label.txt").read_text().split() == [str(x) for x in labels[:6]]
+
+
+def test_escaped_bytes_agree_with_the_official_reader():
+    ids = np.random.default_rng(0).integers(0, 510, (5, 1024))
+    data, lengths = to_bytes(ids)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    assert [official_reader(data.tolist(), starts, i) for i in range(5)] == ids.tolist()
+    assert (from_bytes(data, starts) == ids).all()
+
+
+def test_the_readers_quirks_are_kept():
+    def image(*head):
+        return np.array([*head, *[1] * (1024 - 1)], np.uint8)
+
+    doubled = image(255, 255, 7)
+    assert from_bytes(doubled, np.array([0, len(doubled)]))[0, 0] == 262
+    trailing = np.append(np.full(1024, 5, np.uint8), np.uint8(255))
+    pair = np.concatenate([trailing, np.full(1024, 6, np.uint8)])
+    assert from_bytes(pair, np.array([0, 1025, 2049]))[:, 0].tolist() == [5, 6]
+    with pytest.raises(StoreError, match="image 1 holds 1023 ids instead of 1024"):
+        from_bytes(np.full(2047, 3, np.uint8), np.array([0, 1024, 2047]))
+
+
+def test_what_the_official_reader_cannot_hold_is_refused_with_the_reason(tmp_path):
+    wide, _, _ = stores.make(tmp_path / "wide", grid=(32, 32), vocabulary=600, codec="zero-order")
+    with pytest.raises(StoreError, match="forgets an escape when another follows, so ids end at 509"):
+        export_official(TokenDataset(wide), tmp_path, "x")
+    small, _, _ = stores.make(tmp_path / "small")
+    with pytest.raises(StoreError, match="takes 32 x 32 ids"):
+        export_official(TokenDataset(small), tmp_path, "x")
+
+
+@needs_golden
+@pytest.mark.parametrize("harm", ["truncate", "labels", "index"])
+def test_damaged_official_files_are_refused(tmp_path, harm):
+    for file in GOLDEN.glob("vocab510*"):
+        shutil.copyfile(file, tmp_path / file.name)
+    data = tmp_path / "vocab510-token.data.bin.gz"
+    if harm == "truncate":
+        data.write_bytes(data.read_bytes()[:2000])
+    elif harm == "labels":
+        (tmp_path / "vocab510-label.txt").write_text("1\n2\n")
+    else:
+        (tmp_path / "vocab510-token.index.npy.gz").write_bytes(b"no gzip")
+    with pytest.raises(StoreError, match="fetch it again"):
+        import_official({"val": data}, tmp_path / "out", classes=["a"] * 1000, vocabulary=510)
+
+
+def test_synonyms_are_the_nearest_by_plain_distance():
+    codebook = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    found = synonyms(codebook)
+    for code in range(40):
+        distance = np.linalg.norm(codebook - codebook[code], axis=1)
+        assert found[str(code)] == [i for i in np.argsort(distance).tolist() if i != code][:5]
