@@ -55,17 +55,21 @@ def test_cutmix_on_two_ranks_gives_what_one_process_gives() -> None:
         assert torch.equal(found[1], whole[1][part])
 
 
-def test_an_odd_last_row_is_left_alone() -> None:
+@pytest.mark.parametrize("batch", [5, 6])
+def test_the_last_row_of_an_odd_batch_is_left_alone(batch: int) -> None:
     vectors, targets = _batch(5)
-    out, mixed = CutMix()(vectors.clone(), targets.clone(), Draws(1, 0, torch.arange(5), 6))
-    assert torch.equal(out[4], vectors[4])
-    assert torch.equal(mixed[4], targets[4])
+    for step in (0, 1):
+        positions = torch.arange(5) + step * batch
+        out, mixed = CutMix()(vectors.clone(), targets.clone(), Draws(1, 0, positions, batch))
+        assert torch.equal(out[4], vectors[4])
+        assert torch.equal(mixed[4], targets[4])
+        assert not torch.equal(mixed[:4], targets[:4])
 
 
 @pytest.mark.parametrize("positions", [[0, 2, 1, 3], [1, 2], [0, 2]])
 def test_partners_that_are_not_together_are_refused(positions: list[int]) -> None:
     vectors, targets = _batch(len(positions))
-    with pytest.raises(RecipeError, match="split a batch at even positions only"):
+    with pytest.raises(RecipeError, match="split a batch over ranks or accumulation steps at even places only"):
         CutMix()(vectors, targets, Draws(1, 0, torch.tensor(positions), 4))
 
 

@@ -158,6 +158,14 @@ def test_wrong_settings_are_refused_in_one_sentence(settings: dict, message: str
         pipeline((16, 16), (14, 14), 10, **{"codebook": CODEBOOK, **settings})
 
 
+def test_inputs_labels_and_positions_of_different_lengths_are_refused() -> None:
+    ids, labels = _rows(4)
+    with pytest.raises(RecipeError, match="augmentation: 4 inputs, 3 labels and 4 positions; give as many of each"):
+        pipeline((16, 16), (14, 14), 10, codebook=CODEBOOK)(
+            ids, labels[:3], CODEBOOK, Draws(0, 0, torch.arange(4), 4)
+        )
+
+
 def test_a_crop_larger_than_the_grid_is_refused() -> None:
     with pytest.raises(RecipeError, match="a crop of 28x28 from a grid of 16x16"):
         pipeline((16, 16), (28, 28), 10, codebook=CODEBOOK)

@@ -2,7 +2,7 @@
 
     augment = pipeline((32, 32), model.input_grid, classes=1000, codebook=codebook)      # token-in1k of the paper
     print(augment)          # synonym(p=0.25) -> swap(p=0.25) -> rrc(...) -> cutmix(...) -> noise(...) -> ...
-    draws = Draws(seed, epoch, positions, batch=1024, device=device)
+    draws = Draws(seed, epoch, positions, batch=1024)
     vectors, targets = augment(ids, labels, model.table, draws)     # [B, d, m, m] channels_last, [B, C]
 
 `positions` int64 [B] are the rows' running numbers in the epoch over all ranks; with CutMix rows 2i and 2i + 1 lie

@@ -18,7 +18,7 @@ class CutMix(OnVectors):
     draw: lam from Beta(alpha, alpha), a box of sides n sqrt(1 - lam) about a uniform centre, clipped at the border,
     and lam recomputed from the box's area. The partner is the neighbour, where the released code takes the row
     mirrored at the batch's middle: rows come in random order, so that is the same draw, but neighbours stay
-    together in any even split of the batch over ranks and accumulation steps.
+    together in any even split of the batch over ranks and accumulation steps. The last row of an odd batch stays.
 
     Args:
         cutmix: probability that a batch is CutMixed.
@@ -51,17 +51,17 @@ class CutMix(OnVectors):
         Raises:
             RecipeError: partners are not side by side, or not both here.
         """
-        if len(vectors) != len(draws) or not len(draws):
-            raise RecipeError(f"{len(vectors)} rows with {len(draws)} positions", "cutmix", "give one for each")
-        positions = draws.positions
-        paired = positions[: len(positions) // 2 * 2].view(-1, 2)
-        if bool((paired[:, 0] % 2 != 0).any() or (paired[:, 1] != paired[:, 0] + 1).any()) or draws.batch % 2:
-            raise RecipeError(
-                "rows 2i and 2i + 1 of the global batch are not side by side",
-                "cutmix",
-                "use an even batch size, and split a batch at even positions only",
-            )
         for step, rows in draws.steps():
+            if len(vectors[rows]) != rows.stop - rows.start:
+                raise RecipeError(f"{len(vectors)} rows with {len(draws)} positions", "cutmix", "give one for each")
+            place = draws.positions[rows] - step * draws.batch  # in the global batch
+            first, second = place[: len(place) // 2 * 2].view(-1, 2).unbind(1)
+            if bool((first % 2 != 0).any() or (second != first + 1).any()):
+                raise RecipeError(
+                    "rows 2i and 2i + 1 of the global batch are not side by side",
+                    "cutmix",
+                    "split a batch over ranks or accumulation steps at even places only",
+                )
             self._mix(vectors[rows], targets[rows], step, draws)
         return vectors, targets
 

@@ -51,7 +51,7 @@ class Draws:
         positions: int64 [B], each row's global position in the epoch: a running number over all ranks that no two
             rows of an epoch share. Rows fed again (repeated augmentation, replay) have positions of their own.
         batch: rows of a global batch, so that `positions // batch` is the step.
-        device: where the numbers are wanted.
+        device: where the numbers are wanted; the pipeline chooses it.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class Draws:
         """Returns the draws of some of these rows; they are the same numbers."""
         return Draws(self.seed, self.epoch, self.positions[chosen], self.batch, self.device)
 
-    def host(self) -> Draws:
-        """Returns the same draws on the CPU, for choices that the program itself has to know without a wait."""
-        return Draws(self.seed, self.epoch, self.positions, self.batch)
+    def on(self, device: torch.device | str) -> Draws:
+        """Returns the same draws on another device; on the CPU for choices that the program itself must know."""
+        return Draws(self.seed, self.epoch, self.positions, self.batch, device)
 
     def steps(self) -> list[tuple[int, slice]]:
         """Returns each step (global batch) that occurs here and where its rows lie."""

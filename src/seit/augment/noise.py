@@ -46,7 +46,7 @@ class Noise(OnVectors):
         return vectors, targets
 
     def _rows(self, draws: Draws) -> Tensor:
-        u = draws.host().uniform(self.name, 1)[:, 0]
+        u = draws.on("cpu").uniform(self.name, 1)[:, 0]
         if not self.half:
             return (u < self.p).nonzero()[:, 0]
         bound = torch.empty_like(u)

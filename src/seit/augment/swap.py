@@ -33,7 +33,7 @@ class Swap(OnIds):
 
     def __call__(self, ids: Tensor, draws: Draws) -> Tensor:
         """Maps ids [B, h, w] to ids with two squares exchanged in some rows."""
-        draws = draws.host()
+        draws = draws.on("cpu")
         u = draws.uniform(self.name, 2 + 4 * TRIES)  # [B, 2 + 4 tries]
         if self.window is None:
             drawn = u[:, 0] < self.p
