@@ -97,8 +97,8 @@ class Pipeline:
     ) -> None:
         self.on_ids, self.crop, self.on_vectors = on_ids, crop, on_vectors
         self.classes, self.smoothing = classes, check_probability("smoothing", smoothing)
-        # glibc returns freed blocks to the system unless a larger one was freed before. Without this line a third of
-        # the time on a CPU goes into mapping the same few megabytes again for every chunk.
+        # glibc returns freed blocks to the system unless a larger one was freed before. Without this line a third
+        # of the time on a CPU goes into mapping the same few megabytes again for every chunk.
         torch.empty(31 << 20, dtype=torch.uint8)
 
     def __call__(self, inputs: Tensor, labels: Tensor, table: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor]:
