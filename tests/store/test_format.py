@@ -1,0 +1,24 @@
+from pathlib import Path
+
+import independent_reader
+import numpy as np
+import pytest
+import stores
+
+
+@pytest.mark.parametrize("codec", ["zero-order", "context"])
+@pytest.mark.parametrize(("grid", "vocabulary"), [((8, 8), 300), ((16, 16), 64), ((3, 7), 2), ((2, 2), 70_000)])
+def test_a_reader_written_from_the_page_alone_reads_a_store(tmp_path, codec, grid, vocabulary):
+    path, ids, labels = stores.make(tmp_path / "out", 20, 6, grid=grid, vocabulary=vocabulary, codec=codec)
+    rows = list(independent_reader.read(path))
+    assert [split for split, _, _ in rows] == ["train"] * 20 + ["val"] * 6
+    assert (np.array([found for _, found, _ in rows]) == ids).all()
+    assert [label for _, _, label in rows] == labels.tolist()
+
+
+def test_that_reader_is_short_and_shares_no_code():
+    text = (Path(__file__).parent / "independent_reader.py").read_text()
+    code = [line for line in text.splitlines() if line.strip() and not line.strip().startswith(('"""', "#"))]
+    assert len(code) <= 70
+    assert "seit." not in text
+    assert "import seit" not in text
