@@ -80,6 +80,20 @@ def test_a_folder_without_weights_is_refused(tmp_path) -> None:
         Classifier.from_pretrained(tmp_path)
 
 
+def test_damaged_weights_and_a_missing_configuration_are_refused(tmp_path) -> None:
+    build("mini_resnet", "conv3", 8, (8, 8), 5).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"classes": 6}))
+    with pytest.raises(ModelError, match=r"model\.safetensors: the weights are damaged or not of the model"):
+        Classifier.from_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(ModelError, match="damaged"):
+        Classifier.from_pretrained(tmp_path)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"there is no config\.json; give the folder that save_pretrained wrote"):
+        Classifier.from_pretrained(tmp_path)
+
+
 def test_a_learned_table_starts_from_the_codebook_or_a_projection_of_it() -> None:
     same = build("mini_resnet", "conv3", 8, (8, 8), 5, codebook=CODEBOOK, learned=True)
     assert isinstance(same.table, torch.nn.Parameter)
@@ -88,21 +102,3 @@ def test_a_learned_table_starts_from_the_codebook_or_a_projection_of_it() -> Non
     assert wide.table.shape == (30, 64)
     assert torch.linalg.matrix_rank(wide.table.detach()) == 8
     assert 0.5 < float(wide.table.detach().square().mean().sqrt()) < 2
-
-
-@pytest.mark.slow
-def test_ids_to_logits_export_with_equal_logits() -> None:
-    class FromIds(torch.nn.Module):
-        def __init__(self, model: Classifier) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, ids: torch.Tensor) -> torch.Tensor:
-            return self.model(self.model.prepare(ids))
-
-    whole = FromIds(_tokens().eval())
-    ids = torch.randint(0, 30, (2, 16, 16))
-    batch = torch.export.Dim("batch", min=1, max=64)
-    exported = torch.export.export(whole, (ids,), dynamic_shapes=({0: batch},))
-    other = torch.randint(0, 30, (5, 16, 16))
-    assert torch.allclose(exported.module()(other), whole(other), atol=1e-5)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -179,10 +180,16 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="seit", tags=["se
                     local_files_only=local_files_only,
                 )
             )
-        described = model_kwargs["config"]
-        config = described if isinstance(described, ModelConfig) else config_from(described)
-        model = cls(config)
-        model.load_state_dict(load_file(weights, device=map_location), strict=strict)
+        described = model_kwargs.get("config")
+        if described is None:
+            raise ModelError(f"there is no {CONFIG}", model_id, "give the folder that save_pretrained wrote")
+        model = cls(described if isinstance(described, ModelConfig) else config_from(described))
+        try:
+            model.load_state_dict(load_file(weights, device=map_location), strict=strict)
+        except (SafetensorError, RuntimeError) as error:
+            raise ModelError(
+                f"the weights are damaged or not of the model in {CONFIG}", str(weights), "copy the folder again"
+            ) from error
         return model.eval()
 
 
