@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seit.errors import TokenizerError
+from seit.tokenizers.search import euclidean
 
 
 class Tokenizer(nn.Module, ABC):
@@ -29,8 +30,10 @@ class Tokenizer(nn.Module, ABC):
         name: what the user loads it by.
         codebook: [K, d] float32, one vector per id.
         patch: pixels per cell side.
-        preprocessing: how an image becomes the square view that is encoded, e.g.
+        preprocessing: how an image becomes the view that is encoded, e.g.
             {"size": 256, "resize": "squash", "interpolation": "bicubic"}.
+
+    A family's constructor takes what `config` returns, and `preprocessing` and `name` by keyword.
     """
 
     family: ClassVar[str]
@@ -70,12 +73,17 @@ class Tokenizer(nn.Module, ABC):
     def config(self) -> dict[str, Any]:
         """Returns the JSON-able arguments that rebuild this tokenizer without its weights."""
 
-    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the nearest code of each cell: ids [B, h, w] int64 and vectors [B, d, h, w].
+    def search(self, features: Tensor) -> Tensor:
+        """Maps features [B, d, h, w] to ids [B, h, w] int64: here the nearest code by squared distance.
 
-        The search is squared Euclidean distance in float32 whatever the autocast; the lowest id wins a tie.
+        A family with another rule overrides this. Float32 whatever the autocast; the lowest id wins a tie.
         """
-        return nearest(features, self.codebook)
+        return euclidean(features, self.codebook)
+
+    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns each cell's code: ids [B, h, w] int64 and vectors [B, d, h, w]."""
+        ids = self.search(features)
+        return ids, self.lookup(ids)
 
     def keep(self, codes: Tensor) -> Self:
         """Searches within these codes alone from now on; id i then stands for code `codes[i]`.
@@ -90,8 +98,18 @@ class Tokenizer(nn.Module, ABC):
         return self
 
     def encode(self, images: Tensor) -> Tensor:
-        """Maps images [B, 3, H, W] in [0, 1] to ids [B, h, w] int64."""
-        return self.quantize(self.features(images))[0]
+        """Maps images [B, 3, H, W] in [0, 1] to ids [B, h, w] int64.
+
+        Raises:
+            TokenizerError: these are no float images of three channels, or no size for this tokenizer.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+            raise TokenizerError(
+                f"images are {images.dtype} {list(images.shape)}",
+                f"tokenizer {self.name}",
+                "give float32 [B, 3, H, W] in [0, 1]",
+            )
+        return self.search(self.features(images))
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Maps ids [B, h, w] to their codebook vectors [B, d, h, w]."""
@@ -125,26 +143,15 @@ class Tokenizer(nn.Module, ABC):
         }
 
 
-def nearest(features: Tensor, codebook: Tensor, cells: int = 1 << 16) -> tuple[Tensor, Tensor]:
+def nearest(features: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
     """Finds each cell's nearest code by squared Euclidean distance, in float32.
 
     Args:
         features: [B, d, h, w].
         codebook: [K, d].
-        cells: distances are formed for at most about `cells * 512` (cell, code) pairs at a time.
 
     Returns:
         ids [B, h, w] int64 and their vectors [B, d, h, w]. On exact ties the lowest id.
     """
-    batch, width, rows, columns = features.shape
-    with torch.autocast(features.device.type, enabled=False):
-        flat = features.detach().float().movedim(1, -1).reshape(-1, width)  # [B*h*w, d]
-        codes = codebook.detach().float()
-        offset = codes.square().sum(1)  # [K]
-        step = max(1, cells * 512 // codes.shape[0])
-        found = [
-            (part.square().sum(1, keepdim=True) + offset - 2 * part @ codes.T).argmin(1)
-            for part in flat.split(step)
-        ]
-        ids = torch.cat(found).view(batch, rows, columns)
+    ids = euclidean(features, codebook)
     return ids, F.embedding(ids, codebook).movedim(-1, 1)

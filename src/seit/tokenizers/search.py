@@ -1,0 +1,82 @@
+"""From features to ids: the four ways in which published tokenizers choose a code.
+
+All work in float32 whatever the autocast, on at most `_PAIRS` (cell, code) pairs at a time, and take the lowest
+id on an exact tie. TF32 is the caller's setting (off by default in PyTorch's matrix products) and can flip
+near-ties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_PAIRS = 1 << 25  # 128 MiB of float32: 2048 cells at 16384 codes, 128 cells at 2^18
+
+
+def euclidean(features: Tensor, codebook: Tensor) -> Tensor:
+    """Returns the nearest code of each cell by squared distance (taming, latent diffusion, ours).
+
+    The squared norm of the feature does not move the minimum but its rounding, so it stays, as in the originals.
+
+    Args:
+        features: [B, d, h, w].
+        codebook: [K, d].
+
+    Returns:
+        ids [B, h, w] int64.
+    """
+    codes = codebook.detach().float()
+    norms = codes.square().sum(1)  # [K]
+
+    def best(part: Tensor) -> Tensor:
+        distances = part.square().sum(1, keepdim=True) + norms
+        return distances.sub_(2 * part @ codes.T).argmin(1)
+
+    return _in_chunks(features, len(codes), best)
+
+
+def cosine(features: Tensor, codebook: Tensor) -> Tensor:
+    """Returns the nearest code by angle: `euclidean` between vectors of norm 1 (ViT-VQGAN, LlamaGen)."""
+    with torch.autocast(features.device.type, enabled=False):
+        return euclidean(F.normalize(features.detach().float(), dim=1), F.normalize(codebook.detach().float()))
+
+
+def dot(features: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Returns the code with the largest logit, key . feature + bias (the Gumbel family, without its noise).
+
+    Args:
+        features: [B, d, h, w].
+        keys: [K, d].
+        bias: [K], none for zero.
+
+    Returns:
+        ids [B, h, w] int64.
+    """
+    keys = keys.detach().float()
+    offset = keys.new_zeros(len(keys)) if bias is None else bias.detach().float()
+    return _in_chunks(features, len(keys), lambda part: torch.addmm(offset, part, keys.T).argmax(1))
+
+
+def nearest_kept(codebook: Tensor, kept: Tensor) -> Tensor:
+    """Returns for every code the position in `kept` of the nearest kept one: int64 [K], a table to map ids by.
+
+    The other way to bring new images to a data set with a pruned codebook; `Tokenizer.keep` (search among the
+    kept codes alone) is what the released SeiT code does.
+
+    Args:
+        codebook: [K, d].
+        kept: int64 [K'], the codes of the data set.
+    """
+    return euclidean(codebook.T[None, :, :, None], codebook[kept])[0, :, 0]
+
+
+def _in_chunks(features: Tensor, codes: int, best: Callable[[Tensor], Tensor]) -> Tensor:
+    """Applies `best` [n, d] -> [n] to the cells of features [B, d, h, w], some at a time: ids [B, h, w]."""
+    batch, width, rows, columns = features.shape
+    with torch.autocast(features.device.type, enabled=False):
+        flat = features.detach().float().movedim(1, -1).reshape(-1, width)  # [B*h*w, d]
+        found = [best(part) for part in flat.split(max(1, _PAIRS // codes))]
+    return torch.cat(found).view(batch, rows, columns)

@@ -1,0 +1,118 @@
+"""Weights and images by the rule in shared/golden/README.md, and the published layouts beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+TABLES = ("quantizer.embedding.weight", "quantize.embedding.weight", "quantize.embed.weight")
+TOYS = (
+    "toy-vitvq",
+    "toy-vitvq-rect",
+    "toy-vitvq-onehead",
+    "toy-taming",
+    "toy-taming-attn-mid-level",
+    "toy-gumbel",
+    "toy-ldm",
+    "toy-ldm-noattn",
+    "toy-llamagen",
+    "toy-llamagen-euclid",
+)
+FULL = (
+    "vitvq-imagenet-small",
+    "vitvq-imagenet-base",
+    "vitvq-imagenet-large",
+    "taming-imagenet-f16-1024",
+    "taming-imagenet-f16-16384",
+    "taming-openimages-gumbel-f8-8192",
+    "ldm-vq-f4",
+    "ldm-vq-f4-noattn",
+    "ldm-vq-f8",
+    "ldm-vq-f8-n256",
+    "ldm-vq-f16",
+    "llamagen-vq-8",
+    "llamagen-vq-16",
+)
+
+
+def shared_json(folder: str, name: str) -> dict[str, Any]:
+    """Returns one of the shared JSON files; skips the test where it is absent."""
+    path = SHARED / folder / f"{name}.json"
+    if not path.is_file():
+        pytest.skip("the shared golden vectors are not beside this checkout")
+    return json.loads(path.read_text())
+
+
+def uniform(stream: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns u of a stream, float64 in [0, 1)."""
+    key = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little")
+    raw = np.random.Philox(key=key).random_raw(int(np.prod(shape)))
+    return ((raw >> np.uint64(40)).astype(np.float64) * 2.0**-24).reshape(shape)
+
+
+def weight(seed: str, key: str, shape: tuple[int, ...], codebook: dict[str, Any] | None = None) -> np.ndarray:
+    """Returns a tensor of the rule, float32."""
+    v = (uniform(f"{seed}:{key}", shape) - 0.5) * np.sqrt(12)
+    if key in TABLES:
+        assert codebook is not None
+        v = np.asarray(codebook["shift"]) + codebook["scale"] * v
+    elif len(shape) > 1:
+        v = v / np.sqrt(np.prod(shape[1:]))
+    else:
+        v = 0.1 * v if key.endswith("bias") else 1 + 0.1 * v
+    return v.astype(np.float32)
+
+
+def image(seed: str, index: int, height: int, width: int) -> torch.Tensor:
+    """Returns image number `index` [1, 3, height, width] in [0, 1)."""
+    coarse = uniform(f"{seed}:image{index}:coarse", (3, -(-height // 16), -(-width // 16)))
+    coarse = coarse.repeat(16, 1).repeat(16, 2)[:, :height, :width]
+    fine = uniform(f"{seed}:image{index}:fine", (3, height, width))
+    return torch.from_numpy((0.5 * coarse + 0.5 * fine).astype(np.float32))[None]
+
+
+def sincos(golden: dict[str, Any], key: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns a ViT's table of positions, written down cell by cell from the fact sheet."""
+    size, patch = golden["config"]["image_size"], golden["config"]["patch_size"]
+    columns = (size if isinstance(size, int) else size[1]) // patch
+    quarter = shape[2] // 4
+    table = np.empty(shape, np.float64)
+    for cell in range(shape[1]):
+        row, column = divmod(cell, columns)
+        for k in range(quarter):
+            rate = 10000 ** (-k / quarter)
+            angles = (np.sin(column * rate), np.cos(column * rate), np.sin(row * rate), np.cos(row * rate))
+            table[0, cell, k::quarter] = angles
+    return table.astype(np.float32)
+
+
+def weights(name: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Returns a golden file and its state dict, under the published keys."""
+    golden = shared_json("golden", name)
+    shapes = golden.get("tensors") or shared_json("layouts", name)["inference"]
+    state = {}
+    for key, shape in shapes.items():
+        if key.endswith("pos_embedding"):
+            state[key] = torch.from_numpy(sincos(golden, key, tuple(shape)))
+        else:
+            state[key] = torch.from_numpy(weight(golden["seedword"], key, tuple(shape), golden["codebook"]))
+    return golden, state
+
+
+def original_file(name: str, folder: Path, with_config: bool = True) -> tuple[dict[str, Any], Path]:
+    """Writes a golden tokenizer as its project would, beside its configuration; returns the golden file and path."""
+    golden, state = weights(name)
+    inside = "model" if name.startswith(("llamagen", "toy-llamagen")) else "state_dict"
+    path = folder / "weights.ckpt"
+    torch.save({inside: state, "epoch": 7, "global_step": 12345}, path)
+    if with_config:
+        config = {key: value for key, value in golden["config"].items() if key != "family"}
+        path.with_suffix(".json").write_text(json.dumps(config))
+    return golden, path
