@@ -62,6 +62,8 @@ class RunError(SeitError):
 def nearest_names(name: str, known: Iterable[str], limit: int = 3) -> str:
     """Says which of the known names come nearest, for an unknown-name error.
 
+    Up to 40 names are all listed; of more (timm knows a thousand trunks) only the near misses are.
+
     Args:
         name: what the user wrote.
         known: every valid name.
@@ -72,6 +74,7 @@ def nearest_names(name: str, known: Iterable[str], limit: int = 3) -> str:
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=limit, cutoff=0.5)
-    listed = ", ".join(names) if len(names) <= 12 else ", ".join(names[:12]) + ", ..."
     guess = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
-    return f"{guess}known: {listed}"
+    if len(names) <= 40:
+        return f"{guess}known: {', '.join(names)}"
+    return f"{guess}{len(names)} names are known{'' if near else ', such as ' + ', '.join(names[:5])}"

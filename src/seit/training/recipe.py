@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, get_type_hints
 
+from timm.optim import list_optimizers
+
 from seit.errors import RecipeError, nearest_names
 
 INPUTS = ("ids", "pixels")
+PRECISIONS = ("auto", "float32", "bfloat16")
+_EXAMPLES: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Recipe:
         trunk: a name that `seit.models.build` takes.
         stem: likewise; "auto" takes conv3 for grids of at most 8 cells, else conv4, and for pixels the patch that
             gives the trunk as many cells as the ids would.
-        size: side of the view of a pixel run, pixels.
+        pixel_size: side of the view of a pixel run, pixels.
         learned: train the table of vectors too.
         drop_path: stochastic depth.
         epochs: passes over the training rows.
@@ -39,7 +44,7 @@ class Recipe:
     input: str = "ids"
     trunk: str = "mini_resnet"
     stem: str = "auto"
-    size: int = 256
+    pixel_size: int = 256
     learned: bool = False
     drop_path: float = 0.0
     epochs: float = 8.0
@@ -69,18 +74,23 @@ class Recipe:
     released: bool = False
 
     def __post_init__(self) -> None:
-        if self.input not in INPUTS:
-            raise RecipeError(f"there is no input {self.input!r}", "input", nearest_names(self.input, INPUTS))
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
+        optimizers = tuple(map(str, list_optimizers()))
+        for name, known in (("input", INPUTS), ("precision", PRECISIONS), ("optimizer", optimizers)):
+            value = getattr(self, name)
+            if value not in known:
+                raise RecipeError(f"there is no {name} {value!r}", name, nearest_names(str(value), known))
+        for name in ("epochs", "batch_size", "learning_rate", "pixel_size"):
+            if not 0 < getattr(self, name) < math.inf:
                 raise RecipeError(f"{getattr(self, name)} is not positive", name, "give a positive number")
+        for name in ("weight_decay", "warmup_epochs", "final_learning_rate", "clip"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise RecipeError(f"{getattr(self, name)} is negative", name, "give 0 or more")
+        if not 0 <= self.drop_path < 1:
+            raise RecipeError(f"a probability of {self.drop_path}", "drop_path", "choose a value from 0 to below 1")
         if self.warmup_epochs >= self.epochs:
             raise RecipeError(
                 f"{self.warmup_epochs} warm-up epochs of {self.epochs}", "warmup_epochs", "let it be below epochs"
             )
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            known = ("auto", "float32", "bfloat16")
-            raise RecipeError(f"there is no {self.precision!r}", "precision", nearest_names(self.precision, known))
 
     def with_settings(self, settings: Mapping[str, str]) -> Recipe:
         """Returns the recipe with some fields set from text, as `--set key=value` gives them.
@@ -94,19 +104,10 @@ class Recipe:
             if name not in hints:
                 raise RecipeError(f"there is no setting {name!r}", "--set", nearest_names(name, hints))
             try:
-                value = text if hints[name] is str else json.loads(text.lower())
-                if hints[name] is float and not isinstance(value, bool):
-                    value = float(value)
-                elif hints[name] not in (str, int, bool, float):
-                    value = tuple(map(float, value))
-                    if len(value) != 2:
-                        raise ValueError
-                if hints[name] in (int, bool) and type(value) is not hints[name]:
-                    raise ValueError
+                changed[name] = _parsed(text, hints[name])
             except (ValueError, TypeError) as error:
-                kind = getattr(hints[name], "__name__", str(hints[name]))
-                raise RecipeError(f"{text!r} is no {kind}", f"--set {name}", "mend the value") from error
-            changed[name] = value
+                kind = _EXAMPLES.get(hints[name], "a pair of numbers such as [0.08, 1.0]")
+                raise RecipeError(f"{text!r} is not {kind}", f"--set {name}", f"give {kind}") from error
         return replace(self, **changed)
 
     def to_json(self) -> dict[str, Any]:
@@ -126,3 +127,18 @@ class Recipe:
                 raise RecipeError(f"there is no setting {name!r}", "recipe", nearest_names(name, known))
         typed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**typed)
+
+
+def _parsed(text: str, kind: Any) -> Any:
+    """Returns the value of type `kind` that `text` stands for; raises ValueError or TypeError if it is none."""
+    if kind is str:
+        return text
+    value = json.loads(text.lower())
+    if kind is float:
+        value = float(value) if type(value) is int else value
+    elif kind not in (int, bool):
+        low, high = value
+        return float(low), float(high)
+    if type(value) is not kind:
+        raise TypeError
+    return value
