@@ -24,7 +24,7 @@ class PixelRows:
         classes: the class order that labels count in, where it is not the source's own; joined by name.
 
     Raises:
-        RunError: the source has a class that `classes` lacks.
+        RunError: the source has no labels, or a class that `classes` lacks.
 
     Attributes:
         grid: (H, W) of a view, pixels.
@@ -39,6 +39,8 @@ class PixelRows:
         self, source: Source, split: str, preprocessing: dict[str, Any], classes: list[str] | None = None
     ) -> None:
         self._source, self._positions, self._preprocessing = source, source.split(split), preprocessing
+        if not source.classes:
+            raise RunError("has no labels", source.name, "give images that lie in class folders")
         self.classes = source.classes if classes is None else classes
         self.labels = joined(source.classes, self.classes)[
             source.labels[self._positions.start : self._positions.stop]

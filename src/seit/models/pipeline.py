@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image as Pillow
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from seit import tokenizers
 from seit.device import autocast
-from seit.errors import RunError, SeitError
+from seit.errors import ImageError, RunError
 from seit.images import decode, to_view
 from seit.models.classifier import Classifier
 from seit.tokenizers.base import Tokenizer
@@ -111,7 +112,7 @@ class ImageClassifier(nn.Module):
         try:
             data = Path(image).read_bytes()
         except OSError as error:
-            raise SeitError(f"cannot be read ({error.strerror})", str(image), "check the path") from error
+            raise ImageError(f"cannot be read ({error.strerror})", str(image), "check the path") from error
         return to_view(decode(data, os.fspath(image)), self.preprocessing)
 
 
@@ -125,7 +126,10 @@ def load(run: str | os.PathLike[str], device: str | torch.device = "cpu") -> Ima
     about = read_run(run)
     if not (run / CLASSIFIER / "config.json").exists():
         raise RunError("is not finished", str(run), "run the same `seit train` again: it goes on")
-    classifier = Classifier.from_pretrained(str(run / CLASSIFIER))
+    try:
+        classifier = Classifier.from_pretrained(str(run / CLASSIFIER))
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        raise RunError(f"is damaged ({error})", str(run / CLASSIFIER), "copy it again, or train again") from error
     tokenizer = None
     if about["recipe"]["input"] == "ids":
         if not (run / TOKENIZER).exists():
@@ -148,9 +152,25 @@ def read_run(run: str | os.PathLike[str]) -> dict[str, Any]:
         RunError: there is none, or it is damaged.
     """
     path = Path(run) / RUN
+    if not path.exists():
+        raise RunError("is not a run", str(run), "give the folder that `seit train --out` wrote")
+    about = read_json(path)
+    missing = [key for key in ("recipe", "classes", "preprocessing") if key not in about]
+    if missing:
+        raise RunError(f"lacks {', '.join(missing)}", str(path), "train again")
+    return about
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns a JSON object of a run's folder.
+
+    Raises:
+        RunError: it is damaged.
+    """
     try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise RunError("is not a run", str(run), "give the folder that `seit train --out` wrote") from None
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError("no JSON object")
     except (ValueError, OSError) as error:
-        raise RunError(f"cannot be read ({error})", str(path), "train again") from error
+        raise RunError(f"cannot be read ({error})", str(path), "remove the run and train again") from error
+    return found

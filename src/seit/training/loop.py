@@ -25,6 +25,7 @@ from seit import checkpoint
 from seit.augment import Draws, Pipeline
 from seit.device import autocast
 from seit.errors import RunError
+from seit.files import write_bytes
 from seit.loading import batches
 from seit.loading.rows import Rows
 from seit.models import Classifier
@@ -185,7 +186,7 @@ def _resume(folder: Path, model: Classifier, optimizer: torch.optim.Optimizer, r
         )
     if metrics.exists():
         kept = [line for line in metrics.read_text().splitlines() if json.loads(line)["step"] <= about["step"]]
-        metrics.write_text("".join(line + "\n" for line in kept))
+        write_bytes(metrics, "".join(line + "\n" for line in kept).encode())
     return about["step"]
 
 

@@ -20,13 +20,16 @@ from seit.device import resolve
 from seit.errors import RecipeError, RunError, TokenizerError
 from seit.evaluation import accuracy
 from seit.files import write_json
-from seit.images import open_source
+from seit.images import Source, open_source
+from seit.images.sources import EMBEDDED
 from seit.loading import Resident
 from seit.loading.pixels import PixelRows
 from seit.loading.rows import Rows
 from seit.models import Classifier, build
-from seit.models.pipeline import CLASSIFIER, RUN, TOKENIZER, ImageClassifier
+from seit.models.pipeline import CLASSIFIER, RUN, TOKENIZER, ImageClassifier, read_json, read_run
 from seit.store import TokenDataset, TokenRows
+from seit.store.manifest import NAME as MANIFEST
+from seit.store.token_rows import hashed
 from seit.tokenizers.base import Tokenizer
 from seit.tokenizers.mirror import mirror_table
 from seit.training import Recipe, fit
@@ -61,39 +64,29 @@ def train(
         run, top1 (and top5) on the held-out rows if there are any, steps, seconds.
 
     Raises:
-        RunError: `out` holds something else, or the rows have no labels.
+        RunError: `out` holds something else, the rows have no labels, or `data` is not what the recipe takes.
         RecipeError: unknown recipe or setting.
+        ModelError: unknown trunk or stem, or one that does not fit the grid.
     """
     wanted = (recipes.load(recipe) if isinstance(recipe, str) else recipe).with_settings(settings or {})
     device = resolve(device)
     out = Path(out)
-    if wanted.input == "pixels":
-        preprocessing = {"size": wanted.size, "resize": "squash", "interpolation": "bicubic"}
-        source = open_source(data)
-        about: dict[str, Any] = {"data": source.name, "classes": source.classes, "preprocessing": preprocessing}
-        rows: TokenRows | PixelRows = PixelRows(source, "train", preprocessing)
-        held: Rows | None = PixelRows(source, "val", preprocessing) if source.splits["val"] else None
-        encoder = None
-    else:
-        dataset = TokenDataset(data, "train")
-        encoder = _tokenizer(dataset, tokenizer)
-        about = {
-            "data": os.fspath(data),
-            "classes": dataset.classes,
-            "preprocessing": dataset.tokenizer["preprocessing"],
-            "tokenizer": dataset.tokenizer,
-            "used_codes": dataset.used_codes.tolist(),
-        }
-        rows = _resident(dataset)
-        held = _resident(TokenDataset(data, "val")) if dataset.splits.get("val") else None
-    if not about["classes"]:
+    _check_kind(data, wanted)
+    opened: Source | TokenDataset = open_source(data) if wanted.input == "pixels" else TokenDataset(data, "train")
+    if not opened.classes:
         raise RunError("has no labels to learn", os.fspath(data), "give images that lie in class folders")
-    about |= {"recipe": wanted.to_json(), "command": command, "versions": _versions()}
-    if done := _claim(out, about):
+    encoder = _tokenizer(opened, tokenizer) if isinstance(opened, TokenDataset) else None
+    about = _about(data, opened, wanted) | {"command": command, "versions": _versions()}
+    if done := _finished(out, about):
         return done
+    rows, held = _rows(opened, about["preprocessing"])
     torch.manual_seed(wanted.seed)
     model = _build(wanted, rows, len(about["classes"]))
     augment = _augment(wanted, rows, model, encoder)
+    # Only now: a recipe that cannot be built leaves no folder that the mended one would be refused.
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / RUN).exists():
+        write_json(out / RUN, about)
 
     def evaluate(classifier: Classifier) -> dict[str, float]:
         if held is None:
@@ -126,20 +119,64 @@ def _finish(
     return result
 
 
-def _claim(out: Path, about: dict[str, Any]) -> dict[str, Any] | None:
-    """Makes the run's folder, or finds the same run in it; returns its result if it is finished."""
-    path = out / RUN
-    if path.exists():
-        found = json.loads(path.read_bytes())
-        compared = ("data", "classes", "preprocessing", "recipe", "tokenizer")
-        differing = [key for key in compared if found.get(key) != json.loads(json.dumps(about)).get(key)]
+def _check_kind(data: str | os.PathLike[str], recipe: Recipe) -> None:
+    """Refuses images for a recipe on ids, and a token data set for one on pixels."""
+    is_store = (Path(data) / MANIFEST).exists()
+    if recipe.input == "pixels" and is_store:
+        raise RunError(
+            "is a token data set, and the recipe takes pixels",
+            os.fspath(data),
+            "give the images themselves, or a recipe on ids such as mini",
+        )
+    if recipe.input == "ids" and not is_store and (data in EMBEDDED or Path(data).exists()):
+        raise RunError(
+            "is no token data set, which the recipe takes",
+            os.fspath(data),
+            f"make one with `seit tokenize {data} OUT`, or choose a recipe on pixels such as mini-pixels",
+        )
+
+
+def _about(data: str | os.PathLike[str], opened: Source | TokenDataset, recipe: Recipe) -> dict[str, Any]:
+    """Returns what run.json says of the data and the recipe."""
+    about: dict[str, Any] = {"data": os.fspath(data), "classes": opened.classes, "recipe": recipe.to_json()}
+    if isinstance(opened, TokenDataset):
+        return about | {
+            "preprocessing": opened.tokenizer["preprocessing"],
+            "tokenizer": opened.tokenizer,
+            "used_codes": opened.used_codes.tolist(),
+            "fingerprint": opened.fingerprint(),
+        }
+    return about | {
+        "preprocessing": {"size": recipe.pixel_size, "resize": "squash", "interpolation": "bicubic"},
+        "fingerprint": hashed("images", *opened.names, opened.labels.tobytes()),
+    }
+
+
+def _rows(
+    opened: Source | TokenDataset, preprocessing: dict[str, Any]
+) -> tuple[TokenRows | PixelRows, Rows | None]:
+    """Returns the training rows and the held-out ones, if there are any."""
+    if isinstance(opened, TokenDataset):
+        held = _resident(TokenDataset(opened.path, "val")) if opened.splits.get("val") else None
+        return _resident(opened), held
+    shown = PixelRows(opened, "val", preprocessing) if opened.splits["val"] else None
+    return PixelRows(opened, "train", preprocessing), shown
+
+
+def _finished(out: Path, about: dict[str, Any]) -> dict[str, Any] | None:
+    """Checks that `out` is free or holds this very run; returns the result if that is finished."""
+    if (out / RUN).exists():
+        found, wanted = read_run(out), json.loads(json.dumps(about))
+        compared = ("data", "classes", "preprocessing", "recipe", "tokenizer", "fingerprint")
+        differing = [key for key in compared if found.get(key) != wanted.get(key)]
+        if differing == ["fingerprint"]:
+            raise RunError("holds a run on what the data was before it changed", str(out), "choose another --out")
         if differing:
-            raise RunError(f"holds a run with another {' and '.join(differing)}", str(out), "choose another --out")
-        return json.loads((out / RESULT).read_bytes()) if (out / RESULT).exists() else None
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            named = " and ".join(key for key in differing if key != "fingerprint")
+            raise RunError(f"holds a run with another {named}", str(out), "choose another --out")
+        return read_json(out / RESULT) if (out / RESULT).exists() else None
+    if out.exists() and (not out.is_dir() or any(path.suffix != ".tmp" for path in out.iterdir())):
         raise RunError("exists and is not a run", str(out), "choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(path, about)
     return None
 
 
