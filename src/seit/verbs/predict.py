@@ -45,6 +45,8 @@ def predict(
         raise ImageError("is neither .csv nor .json", str(out), "name it so")
     model = load(run, resolve(device))
     results = model.predict(_files(images), top=top)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
     if out is not None and out.suffix == ".json":
         write_json(out, results)
     elif out is not None:

@@ -44,8 +44,11 @@ def show(
         out, rows (their names), originals (whether they were found).
 
     Raises:
-        StoreError: no token data set, or another tokenizer than it was made with.
+        StoreError: no token data set, another tokenizer than it was made with, or `source` lacks its images.
     """
+    target = Path(out) if out is not None else Path(f"{os.fspath(tokens).rstrip('/')}.png")
+    if target.suffix != ".png":
+        raise StoreError("is not a .png", str(target), "name it so")
     dataset = TokenDataset(tokens)
     decoder = tokenizer_of(dataset, tokenizer)
     decoder.to(resolve(device))
@@ -64,9 +67,11 @@ def show(
             pictures = (to_view(decode(data, name), preprocessing), picture)
         tiles.append(Tile(pictures, (name,)))
     both = all(len(tile.pictures) == 2 for tile in tiles)
+    if source is not None and not both:
+        raise StoreError(f"was not made from {source}", os.fspath(tokens), "give the images that it was made from")
     if not both:
         tiles = [Tile(tile.pictures[-1:], tile.caption) for tile in tiles]
-    target = Path(out) if out is not None else Path(f"{os.fspath(tokens).rstrip('/')}.png")
+    target.parent.mkdir(parents=True, exist_ok=True)
     title = f"{Path(tokens).name}: {decoder.name}, {dataset.grid[0]} x {dataset.grid[1]} ids"
     write_sheet(target, tiles, title, ("original", "decoded") if both else ("decoded",), across=3 if both else 6)
     return {"out": str(target), "rows": names, "originals": both}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from seit import tokenizers
+from seit import codecs, tokenizers
 from seit.device import resolve
+from seit.errors import CodecError, SeitError, nearest_names
 from seit.images import Image, Source, decode, jpeg_payload_bytes, open_source, to_view
 from seit.progress import progress
 from seit.store import RowTable, TokenWriter, is_finished, source_hash
@@ -52,9 +54,12 @@ def tokenize(
 
     Raises:
         ImageError: no images, or one cannot be read.
+        CodecError: unknown codec.
         TokenizerError: unknown tokenizer, or a size that its patch does not divide.
         StoreError: `out` holds something else.
     """
+    if codec not in codecs.NAMES:
+        raise CodecError(f"there is no codec {codec!r}", "--codec", nearest_names(codec, codecs.NAMES))
     encoder = tokenizers.load(tokenizer, resolve(device))
     if size is not None:
         encoder.preprocessing = {**encoder.preprocessing, "size": size}
@@ -83,11 +88,16 @@ def tokenize(
     shards = list(_shards(images))
     waiting = [shard for shard in shards if shard.number not in writer.finished]
     done = len(images) - sum(len(shard.rows) for shard in waiting)
-    with progress(len(images), "tokenize", "images", done=done) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
-        for shard in waiting:
-            ids, rows = _encode(encoder, [images[i] for i in shard.rows], pool, bar)
-            labels = np.asarray(images.labels[shard.rows.start : shard.rows.stop]) if images.classes else None
-            writer.write(shard.number, shard.split, ids, labels, rows)
+    try:
+        with progress(len(images), "tokenize", "images", done) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+            for shard in waiting:
+                ids, rows = _encode(encoder, [images[i] for i in shard.rows], pool, bar)
+                labels = np.asarray(images.labels[shard.rows.start : shard.rows.stop]) if images.classes else None
+                writer.write(shard.number, shard.split, ids, labels, rows)
+    except SeitError:
+        if not writer.finished:  # nothing to go on from; left there, it would refuse the mended source
+            shutil.rmtree(writer.partial, ignore_errors=True)
+        raise
     writer.commit()
     return describe(out)
 

@@ -56,6 +56,13 @@ def train_tokenizer(
     if out.exists():
         raise TokenizerError("exists already", str(out), "remove it or choose another --out")
     recipe = recipe or TokenizerRecipe()
+    uneven = [side for side in (size, *recipe.sides) if side <= 0 or side % recipe.patch]
+    if recipe.patch % 2 or uneven:
+        raise TokenizerError(
+            f"patch {recipe.patch} with sides of {', '.join(map(str, uneven or recipe.sides))} pixels",
+            str(out),
+            "choose an even patch, and a size and sides that are its multiples",
+        )
     opened = [open_source(source) for source in sources]
     fitted, held = zip(*(_held_out(source) for source in opened), strict=True)
     out.parent.mkdir(parents=True, exist_ok=True)
