@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -66,6 +66,14 @@ def _pair(setting: str) -> tuple[str, str]:
     return name, value
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    """Returns the numbers of a list such as 128,64."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a list such as 128,64", param_hint="--sides") from error
+
+
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:
     """Returns values as a person reads them: shares of 1 as percent, floats short."""
     shown = {}
@@ -83,7 +91,7 @@ def _info_text(info: dict[str, Any]) -> str:
         "images": f"{info['images']:,} ({', '.join(f'{n:,} {split}' for split, n in info['splits'].items())})",
         "classes": f"{info['classes']:,}",
         "ids": f"{rows} x {columns} an image, {info['codes_used']:,} of {info['vocabulary']:,} codes used",
-        "tokenizer": f"{info['tokenizer']['name']} at {info['tokenizer']['preprocessing']['size']} pixels",
+        "tokenizer": _tokenizer_text(info["tokenizer"]),
         "codec": ", ".join(info["codec"]),
         "bytes an image": f"{per_image['payload_offsets_labels']:.1f} (their zero-order entropy is"
         f" {per_image['entropy']:.1f}, {info['entropy_bits_per_id']:.3f} bits an id)",
@@ -99,6 +107,12 @@ def _info_text(info: dict[str, Any]) -> str:
     return _lines(lines)
 
 
+def _tokenizer_text(tokenizer: dict[str, Any]) -> str:
+    """Returns a tokenizer's name, and the side of its view where that is known (plain arrays of ids have none)."""
+    size = tokenizer.get("preprocessing", {}).get("size")
+    return tokenizer["name"] if size is None else f"{tokenizer['name']} at {size} pixels"
+
+
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
@@ -111,10 +125,7 @@ def main() -> None:
     try:
         app()
     except SeitError as error:
-        if _as_json:
-            print(json.dumps({"error": {"what": error.what, "where": error.where, "cure": error.cure}}))
-        print(f"seit: {error}", file=sys.stderr)
-        sys.exit(1)
+        _fail(error)
     except KeyboardInterrupt:
         print("seit: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
@@ -122,8 +133,16 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        print(f"seit: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
-        sys.exit(1)
+        _fail(SeitError(error.strerror or str(error), str(error.filename or ""), "mend that and try again"))
+
+
+def _fail(error: SeitError) -> NoReturn:
+    """Prints one line, with --json also one document, and ends with exit code 1."""
+    if _as_json:
+        parts = {"what": error.what, "where": error.where, "cure": error.cure}
+        print(json.dumps({"schema": 1, "error": parts}, indent=2))
+    print(f"seit: {error}", file=sys.stderr)
+    sys.exit(1)
 
 
 @app.command()
@@ -284,12 +303,12 @@ def demo(
 def tokenizer_train(
     sources: Annotated[list[str], typer.Argument(help="Folders or tars of images; each drawn from equally often.")],
     out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
-    patch: Annotated[int, typer.Option(help="Pixels per cell side.")] = 8,
-    codes: Annotated[int, typer.Option(help="Number of codes.")] = 512,
-    code_dim: Annotated[int, typer.Option(help="Width of a code.")] = 16,
+    patch: Annotated[int, typer.Option(help="Pixels per cell side, even.", min=2)] = 8,
+    codes: Annotated[int, typer.Option(help="Number of codes.", min=2)] = 512,
+    code_dim: Annotated[int, typer.Option(help="Width of a code.", min=1)] = 16,
     sides: Annotated[str, typer.Option(help="Crop sides in pixels, taken in turn.")] = "128,64",
-    pixels: Annotated[int, typer.Option(help="Pixels of one batch.")] = 32 * 64 * 64,
-    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 3000,
+    pixels: Annotated[int, typer.Option(help="Pixels of one batch.", min=1)] = 32 * 64 * 64,
+    steps: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 3000,
     size: Annotated[int, typer.Option(help="Side of the square view it is for, pixels.")] = 256,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     device: Device = "auto",
@@ -303,9 +322,8 @@ def tokenizer_train(
     from seit.tokenizers.training import TokenizerRecipe
     from seit.verbs.tokenizer import train_tokenizer
 
-    parsed = tuple(int(side) for side in sides.split(","))
     recipe = TokenizerRecipe(
-        patch=patch, codes=codes, code_dim=code_dim, sides=parsed, pixels=pixels, steps=steps, seed=seed
+        patch=patch, codes=codes, code_dim=code_dim, sides=_numbers(sides), pixels=pixels, steps=steps, seed=seed
     )
     card = train_tokenizer(sources, out, recipe, size=size, device=device)
     lines = {name: json.dumps(quality) for name, quality in card["quality"].items()}
