@@ -66,7 +66,7 @@ def demo(out: str | os.PathLike[str] = "demo", *, small: bool = False, device: s
     with clock("train on tokens"):
         train(out / "sample.tokens", out / "run-tokens", settings=settings, device=device)
     with clock("train on pixels"):
-        settings["size"] = "32"
+        settings["pixel_size"] = "32"
         train("sample", out / "run-pixels", recipe="mini-pixels", settings=settings, device=device)
     with clock("evaluate and decode"):
         source, photos = open_source("sample"), open_source("photos")

@@ -1,0 +1,120 @@
+"""What a tokenizer keeps of images, beside JPEG, WebP and AVIF at the same bytes.
+
+    python benchmarks/reconstruction.py SOURCE [--tokenizer patch8] [--held-out] [--sheet OUT.png] [--json]
+
+A picture's budget is its own payload and offset in a token data set of SOURCE; what all pictures share (codebook,
+tables) is left out on both sides (a JPEG's tables are not: its file needs them). JPEG, WebP and AVIF may shrink
+the picture first, whichever side and quality gives the best PSNR within the budget, or their smallest file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from seit.device import machine
+from seit.images import decode, open_source, to_view
+from seit.progress import progress
+from seit.report.pictures import Tile
+from seit.report.sheets import write_sheet
+from seit.store import TokenDataset
+from seit.tokenizers.quality import psnr, ssim
+from seit.verbs.show import decode_rows, tokenizer_of
+from seit.verbs.tokenize import tokenize
+
+SIDES = (1.0, 0.75, 0.5, 0.375, 0.25)
+FORMATS = {"JPEG": {"optimize": True}, "WEBP": {"method": 4}, "AVIF": {"speed": 6}}
+
+
+def score(view: np.ndarray, decoded: np.ndarray) -> tuple[float, float]:
+    """Returns (PSNR in dB, SSIM) of two pictures uint8 [H, W, 3]."""
+    a, b = (torch.from_numpy(x.astype(np.float32)).permute(2, 0, 1)[None] / 255 for x in (view, decoded))
+    return psnr(a, b).item(), ssim(a, b).item()
+
+
+def rival(view: np.ndarray, kind: str, budget: int) -> tuple[int, np.ndarray]:
+    """Returns (bytes, decoded) of the best file of at most `budget` bytes, or of the smallest one there is."""
+    picture = Image.fromarray(view)
+    fitting: list[tuple[float, int, np.ndarray]] = []
+    smallest: tuple[int, np.ndarray] | None = None
+    for scale in SIDES:
+        size = max(8, round(picture.width * scale))
+        shrunk = picture.resize((size, size), Image.Resampling.LANCZOS)
+        low, high = 0, 95
+        while low <= high:  # the largest quality within the budget
+            quality = (low + high) // 2
+            buffer = io.BytesIO()
+            shrunk.save(buffer, kind, quality=quality, **FORMATS[kind])
+            data = buffer.getvalue()
+            if smallest is None or len(data) <= budget or len(data) < smallest[0]:
+                enlarged = (
+                    Image.open(io.BytesIO(data)).convert("RGB").resize(picture.size, Image.Resampling.BICUBIC)
+                )
+                pixels = np.asarray(enlarged)
+                if smallest is None or len(data) < smallest[0]:
+                    smallest = (len(data), pixels)
+                if len(data) <= budget:
+                    fitting.append((score(view, pixels)[0], len(data), pixels))
+            low, high = (quality + 1, high) if len(data) <= budget else (low, quality - 1)
+    if fitting:
+        best = max(fitting, key=lambda found: found[0])
+        return best[1], best[2]
+    assert smallest is not None
+    return smallest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source")
+    parser.add_argument("--tokenizer", default="patch8")
+    parser.add_argument("--held-out", action="store_true", help="every fifth picture by name alone")
+    parser.add_argument("--sheet", help="a PNG of the pictures")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    source = open_source(options.source)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "tokens"
+        tokenize(options.source, out, tokenizer=options.tokenizer, size=256)
+        dataset = TokenDataset(out)
+        rows = np.arange(len(dataset))[4::5] if options.held_out else np.arange(len(dataset))
+        decoded = decode_rows(dataset, tokenizer_of(dataset), rows)
+        budgets = np.concatenate([np.diff(dataset.reader(s).offsets) + 4 for s in dataset.manifest.shards])[rows]
+        names, preprocessing = dataset.names(rows), dataset.tokenizer["preprocessing"]
+    places = {name: i for i, name in enumerate(source.names)}
+    figures: dict[str, list[tuple[float, ...]]] = {kind: [] for kind in ("ids", *FORMATS)}
+    tiles = []
+    with progress(len(rows), "compare", "images") as bar:
+        for name, picture, budget in zip(names, decoded, budgets.tolist(), strict=True):
+            view = to_view(decode(source[places[name]].read(), name), preprocessing)
+            shown = {"ids": (budget, picture)} | {kind: rival(view, kind, budget) for kind in FORMATS}
+            for kind, (size, pixels) in shown.items():
+                figures[kind].append((size, *score(view, pixels)))
+            sizes = ", ".join(f"{kind} {size} B" for kind, (size, _) in shown.items())
+            tiles.append(Tile((view, *(pixels for _, pixels in shown.values())), (name, sizes)))
+            bar.update(1)
+    if options.sheet:
+        columns = ("original", "ids", *FORMATS)
+        write_sheet(options.sheet, tiles, f"{options.tokenizer} and rivals at the same bytes", columns, across=1)
+    means = {kind: np.mean(values, 0).tolist() for kind, values in figures.items()}
+    result = {
+        "images": len(rows),
+        "codec": "/".join(sorted({c.name for c in dataset.manifest.codecs})),
+        **{k: {"bytes": b, "psnr_db": p, "ssim": s} for k, (b, p, s) in means.items()},
+        "machine": machine("cpu"),
+    }
+    if options.json:
+        print(json.dumps(result, indent=2))
+        return
+    for kind, (size, quality, structure) in means.items():
+        print(f"{kind:5} {size:7.0f} B  {quality:6.2f} dB  SSIM {structure:.3f}")
+
+
+if __name__ == "__main__":
+    main()
