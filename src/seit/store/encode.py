@@ -24,6 +24,7 @@ from seit.store.manifest import CodecFile, File, Manifest, Shard
 from seit.store.shard import write_shard
 
 SHARD_CELLS = 1 << 26  # 65,536 rows of 32 x 32: about 70 MB a file, under 1 GB of memory while encoding
+CHUNK_CELLS = 1 << 20  # ids that are counted or encoded at a time
 FIT_CELLS = 1 << 24  # codecs are fitted on at most this many ids, from evenly spaced rows
 
 
@@ -124,7 +125,7 @@ def encode_shard(
 ) -> Shard:
     """Writes one shard and its side table; `ids` are stored ids. Returns the manifest's entry."""
     how = label_columns.kind(part.labels, len(manifest.classes), len(part))
-    payload, offsets = codec.encode(ids)
+    payload, offsets = _encode_chunks(codec, ids)
     columns = label_columns.columns(part.labels, how, len(manifest.classes))
     sizes = write_shard(folder / f"{name}.arrow", payload, offsets, columns, codec.rows_per_block)
     side.write_side(folder / f"{name}.rows.arrow", part.table, side.checks(ids, part.labels))
@@ -138,11 +139,26 @@ def encode_shard(
     )
 
 
+def _encode_chunks(codec: Any, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Encodes a shard's rows some whole blocks at a time: the coder's temporaries are many times its input."""
+    cells = ids.shape[1] * ids.shape[2]
+    step = codec.rows_per_block * max(1, CHUNK_CELLS // (cells * codec.rows_per_block))
+    payloads, offsets, end = [], [np.zeros(1, np.int64)], 0
+    for first in range(0, len(ids), step):
+        payload, starts = codec.encode(ids[first : first + step])
+        payloads.append(payload)
+        offsets.append(starts[1:] + end)
+        end += len(payload)
+    return np.concatenate([np.zeros(0, np.uint8), *payloads]), np.concatenate(offsets)
+
+
 def count(partial: Path, numbers: list[int], vocabulary: int) -> np.ndarray:
     """Counts how often each tokenizer id occurs in the parts, int64 [vocabulary]."""
     counts = np.zeros(vocabulary, np.int64)
     for number in numbers:
-        counts += np.bincount(staging.read_part(partial, number).ids.reshape(-1), minlength=vocabulary)
+        ids = staging.read_part(partial, number).ids.reshape(-1)
+        for first in range(0, len(ids), CHUNK_CELLS):
+            counts += np.bincount(ids[first : first + CHUNK_CELLS], minlength=vocabulary)
     return counts
 
 

@@ -1,0 +1,347 @@
+"""Measures the token store on real ids: bytes (the paper's Table 1), decoding, opening, and the alternatives.
+
+    python benchmarks/store.py --json [--quick] [--data DIR] [--work DIR]
+
+DIR (or SEIT_DATA) holds imagenet-samples-500, tiny-imagenet-50 and cifar10; --work keeps the tokenised ids for the
+next run. Everything runs on one core, speeds are the best of several passes. Ratios are bytes over H0 of the same
+ids: payload and offsets, and for the zero-order code labels too. Photos: tables are fitted on other photos and
+their mirror images. --quick takes about a minute, on fewer rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import lzma
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import store_data
+import store_rivals
+import torch
+import zstandard
+
+from seit import codecs
+from seit.errors import CodecError
+from seit.progress import quiet
+from seit.store import RowTable, TokenDataset, TokenWriter, official
+from seit.store import manifest as manifests
+from seit.store.codebook import entropy
+from seit.store.describe import ledger
+
+IMAGENET = 1_281_167
+MODES = {"zero_order": "zero-order", "default": "context", "smallest": "learned"}
+
+
+def main() -> None:
+    """Prints one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print JSON on one line")
+    parser.add_argument("--quick", action="store_true", help="about a minute, on fewer rows")
+    parser.add_argument("--data", type=Path, default=os.environ.get("SEIT_DATA"), help="folder of the picture sets")
+    parser.add_argument("--work", type=Path, help="where tokenised ids are kept (default: nowhere)")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    quiet()
+    with tempfile.TemporaryDirectory(dir=options.work) as folder:
+        result = run(options.data and Path(options.data), options.work, Path(folder), options.quick)
+    print(json.dumps(result) if options.json else json.dumps(result, indent=2))
+
+
+def run(data: Path | None, work: Path | None, scratch: Path, quick: bool) -> dict[str, Any]:
+    """Runs every measurement; see the module."""
+    sets = store_data.load(data, work or scratch, quick)
+    photos, cifar = sets["photos"], sets["cifar10"]
+    fitted = {mode: fit(name, photos) for mode, name in MODES.items()}
+    cifar_default = codecs.fit("context", cifar.fit, cifar.vocabulary)
+    rows = 20_000 if quick else IMAGENET
+    big = Big(scratch / "big", photos, rows)
+    result: dict[str, Any] = {
+        "schema": 1,
+        "quick": quick,
+        "rows": {name: {"fit": len(ids.fit), "held": len(ids.held)} for name, ids in sets.items()},
+        "h0_ratio_zero_order": big.ratio,
+        "h0_ratio_zero_order_rows": rows,
+        "h0_ratio_default_photos": ratio(fitted["default"], photos.held),
+        "h0_ratio_default_cifar10": ratio(cifar_default, cifar.held),
+        "h0_ratio_smallest_photos": ratio(fitted["smallest"], photos.held),
+    }
+    speeds = {mode: decode_rate(codec, photos.held, quick) for mode, codec in fitted.items()}
+    result |= {f"decode_images_per_s_{mode}": speed for mode, speed in speeds.items()}
+    result |= opening(big, IMAGENET, "1m28") | opening(big, 10_000_000, "10m")
+    result["store_bytes"] = big.bytes
+    result["table_bytes"] = {mode: len(codec.to_bytes()) if codec else None for mode, codec in fitted.items()}
+    result["table1_bytes_per_image"] = {name: table1(ids) for name, ids in sets.items()}
+    result["decode_images_per_s"] = decode_table(photos.held, speeds, quick)
+    count = 4000 if quick else 100_000
+    ids, labels = resampled(photos, count)
+    (scratch / "rivals").mkdir()
+    ours = write_store(scratch / "ours", photos, ids, labels)
+    result["instead"] = store_rivals.compare(ids, labels, opened(ours), ours, scratch / "rivals")
+    result["instead_rows"] = count
+    result["machine"] = {"cpu": platform.processor() or platform.machine(), "python": platform.python_version()}
+    return result
+
+
+def fit(name: str, ids: store_data.Ids) -> codecs.Codec | None:
+    """Fits a codec to the fit part, or None where this build has no such codec."""
+    try:
+        return codecs.fit(name, ids.fit, ids.vocabulary)
+    except CodecError as error:
+        if "no codec" not in str(error):
+            raise
+        return None
+
+
+def h0_bytes(ids: np.ndarray) -> float:
+    """Bytes an image at the zero-order entropy of these very ids."""
+    return entropy(np.bincount(ids.reshape(-1))) * ids[0].size / 8
+
+
+def ratio(codec: codecs.Codec | None, ids: np.ndarray) -> float | None:
+    """Payload and offsets over H0 of the same ids."""
+    if codec is None:
+        return None
+    payload, offsets = codec.encode(ids)
+    return (len(payload) + 4 * len(offsets)) / len(ids) / h0_bytes(ids)
+
+
+def resampled(ids: store_data.Ids, rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draws rows of real grids with replacement, and random labels of 1000 classes."""
+    rng = np.random.default_rng(seed)
+    grids = np.concatenate([ids.fit, ids.held])
+    return grids[rng.integers(0, len(grids), rows)], rng.integers(0, 1000, rows)
+
+
+def write_store(out: Path, like: store_data.Ids, ids: np.ndarray, labels: np.ndarray) -> Path:
+    """Writes rows as a zero-order store by the public writer."""
+    writer = new_writer(out, like)
+    stage(writer, 0, ids, labels)
+    return writer.commit()
+
+
+def new_writer(out: Path, like: store_data.Ids) -> TokenWriter:
+    return TokenWriter(
+        out,
+        tokenizer={"name": like.name, "identity": like.name},
+        codebook=np.zeros((like.vocabulary, 16), np.float32),
+        grid=like.fit.shape[1:],
+        classes=[f"class {i}" for i in range(1000)],
+        source={"name": "resampled"},
+        plan="benchmark",
+        codec="zero-order",
+    )
+
+
+def stage(writer: TokenWriter, number: int, ids: np.ndarray, labels: np.ndarray) -> None:
+    names = [f"train/n{label:08d}/n{label:08d}_{number}{i}.JPEG" for i, label in enumerate(labels)]
+    fixed = np.full(len(ids), 110_000)
+    hashes = np.random.default_rng(number).integers(0, 1 << 63, len(ids))
+    writer.write(number, "train", ids, labels, RowTable(names, fixed, fixed, hashes, fixed, fixed))
+
+
+class Big:
+    """A zero-order store of resampled photo grids, written by the public writer.
+
+    Attributes:
+        ratio: payload, offsets and labels over H0 of the same ids.
+        bytes: of each part of the store.
+        write_seconds: of staging and committing it.
+    """
+
+    def __init__(self, out: Path, photos: store_data.Ids, rows: int) -> None:
+        start = time.perf_counter()
+        writer = new_writer(out, photos)
+        for number, first in enumerate(range(0, rows, 65_536)):
+            stage(writer, number, *resampled(photos, min(65_536, rows - first), number))
+        self.path, self.rows = writer.commit(), rows
+        self.write_seconds = time.perf_counter() - start
+        data = TokenDataset(self.path)
+        sizes = ledger(data.manifest, (self.path / manifests.NAME).stat().st_size)
+        coded = sizes["payload"] + sizes["offsets"] + sizes["labels"]
+        self.ratio = coded / rows / (data.manifest.entropy * data.manifest.cells / 8)
+        self.bytes: dict[str, Any] = sizes | {"rows": rows, "write_seconds": self.write_seconds}
+
+    def enlarged(self, rows: int) -> Path:
+        """Returns a store of at least `rows` rows whose shards are this one's under many names (hard links)."""
+        if rows <= self.rows:
+            return self.path
+        out = self.path.with_name(f"{self.path.name}-{rows}")
+        out.mkdir()
+        manifest = manifests.read(self.path / manifests.NAME)
+        for file in (manifest.codebook, *manifest.codecs):
+            shutil.copy(self.path / file.file, out / file.file)
+        shards = []
+        while sum(shard.rows for shard in shards) < rows:
+            shard = manifest.shards[len(shards) % len(manifest.shards)]
+            data, side = (
+                replace(file, file=f"train-{len(shards):05d}.{file.file.partition('.')[2]}")
+                for file in (shard.data, shard.side)
+            )
+            for old, new in ((shard.data, data), (shard.side, side)):
+                os.link(self.path / old.file, out / new.file)
+            shards.append(replace(shard, data=data, side=side))
+        manifests.write(out, replace(manifest, shards=shards))
+        return out
+
+
+OPEN = """
+import json, sys, time
+import numpy as np
+import seit.codecs, seit.store
+def anonymous():
+    status = open("/proc/self/status").read() if sys.platform == "linux" else "RssAnon: 0"
+    return int(status.split("RssAnon:")[1].split()[0]) / 1024
+before, start = anonymous(), time.perf_counter()
+data = seit.store.TokenDataset(sys.argv[1])
+seconds = time.perf_counter() - start
+opened = anonymous() - before
+start = time.perf_counter()
+label = data[len(data) // 2][1]
+print(json.dumps([seconds, opened, time.perf_counter() - start, anonymous() - before, len(data)]))
+"""
+
+
+def opening(big: Big, rows: int, name: str) -> dict[str, float]:
+    """Opens a store in a fresh process, over what the imports cost; best of three."""
+    path = big.enlarged(rows)
+    runs = [
+        json.loads(subprocess.run([sys.executable, "-c", OPEN, str(path)], capture_output=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    seconds, mb, first, first_mb, found = min(runs)
+    return {
+        f"open_seconds_{name}": seconds,
+        f"open_rss_anon_mb_{name}": mb,
+        f"open_and_first_row_seconds_{name}": seconds + first,
+        f"open_and_first_row_rss_anon_mb_{name}": first_mb,
+        f"open_rows_{name}": found,
+    }
+
+
+def opened(path: Path) -> store_rivals.Opened:
+    """Our store as `store_rivals.measure` wants it."""
+    return lambda: TokenDataset(path).batch
+
+
+def table1(ids: store_data.Ids) -> dict[str, Any]:
+    """The paper's Table 1 on these ids, bytes an image; our tables are fitted to the same ids and stand beside."""
+    grids = np.concatenate([ids.fit, ids.held])
+    n, plain = len(grids), grids.reshape(len(grids), -1)
+    narrow = plain.astype("<u2").tobytes()
+    table: dict[str, Any] = {
+        "uint8_pixels": float(ids.pixels),
+        "jpeg": ids.file_bytes,
+        "jpeg_without_headers": ids.scan_bytes,
+        "uint16": 2.0 * plain.shape[1],
+        "zero_order_entropy": h0_bytes(grids),
+        "log2_k": float(np.log2(len(np.unique(grids))) * plain.shape[1] / 8),
+    }
+    if ids.vocabulary <= official.MAX_CODES or len(np.unique(grids)) <= official.MAX_CODES:
+        order = np.argsort(-np.bincount(plain.reshape(-1), minlength=ids.vocabulary), kind="stable")
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        escaped, _ = official.to_bytes(rank[plain])
+        huffman = zlib.compressobj(9, zlib.DEFLATED, 31, 9, zlib.Z_HUFFMAN_ONLY)
+        table["escape"] = len(escaped) / n
+        table["escape_huffman"] = (len(huffman.compress(escaped.tobytes())) + len(huffman.flush())) / n
+    for mode, name in MODES.items():
+        codec = fit(name, replace(ids, fit=grids))
+        if codec is not None:
+            payload, offsets = codec.encode(grids)
+            table[f"ours_{mode}"] = (len(payload) + 4 * len(offsets)) / n
+            table[f"ours_{mode}_tables"] = len(codec.to_bytes()) / n
+    for name, (pack, _) in packers().items():
+        table[f"{name}_whole_set"] = len(pack(narrow)) / n
+        some = plain[:: max(1, n // 200)].astype("<u2")
+        table[f"{name}_an_image"] = float(np.mean([len(pack(row.tobytes())) for row in some]))
+    return table
+
+
+def packers() -> dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]]:
+    """General-purpose compressors at high levels: name -> (compress, decompress)."""
+    zstd = zstandard.ZstdCompressor(19), zstandard.ZstdDecompressor()
+    found = {
+        "zlib": (lambda data: zlib.compress(data, 9), zlib.decompress),
+        "zstd": (zstd[0].compress, zstd[1].decompress),
+        "lzma": (lzma.compress, lzma.decompress),
+    }
+    try:
+        import brotli
+
+        found["brotli"] = (lambda data: brotli.compress(data, quality=9), brotli.decompress)
+    except ImportError:
+        pass
+    return found
+
+
+def decode_rate(codec: codecs.Codec | None, held: np.ndarray, quick: bool) -> float | None:
+    """Images a second of one core, 1024 ids an image, rows in random order."""
+    if codec is None:
+        return None
+    slow = codec.name == "learned"
+    rows = np.random.default_rng(0).permutation(1024 if slow else 8192)
+    payload, offsets = codec.encode(held[np.arange(len(rows)) % len(held)])
+    return len(rows) / best(lambda: codec.decode(payload, offsets, rows), 3 if slow and quick else 12)
+
+
+def decode_table(held: np.ndarray, ours: dict[str, float | None], quick: bool) -> dict[str, Any]:
+    """Images a second of (a) the loop the paper's Algorithm 2 suggests, (b) packers and ours, (c) memcpy."""
+    plain = held.reshape(len(held), -1)
+    order = np.argsort(-np.bincount(plain.reshape(-1)), kind="stable")
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    table: dict[str, Any] = {f"ours_{mode}": speed for mode, speed in ours.items()}
+    rows = rank[np.minimum(plain, len(order) - 1)][:20]
+    if rows.max() < official.MAX_CODES:
+        data, lengths = official.to_bytes(rows)
+        images = np.split(data, np.cumsum(lengths)[:-1])
+        table["byte_loop"] = len(rows) / best(lambda: [byte_loop(image.tobytes()) for image in images], 3)
+    for name, (pack, unpack) in packers().items():
+        packed = [pack(row.astype("<u2").tobytes()) for row in plain[:200]]
+        table[f"{name}_an_image"] = len(packed) / best(
+            lambda packed=packed, unpack=unpack: [np.frombuffer(unpack(one), "<u2") for one in packed], 3
+        )
+    many = np.tile(plain.astype(np.uint16), (1 + 16_384 // len(plain), 1))
+    table["memcpy_uint16"] = len(many) / best(lambda: many.copy(), 10)
+    return table
+
+
+def byte_loop(data: bytes) -> list[int]:
+    """Decodes one image as Algorithm 2 walks it, byte by byte."""
+    ids, add = [], 0
+    for byte in data:
+        if byte == 255:
+            add = 255
+        else:
+            ids.append(byte + add)
+            add = 0
+    return ids
+
+
+def best(work: Callable[[], object], passes: int) -> float:
+    """Seconds of the fastest of `passes` calls, after one that warms up."""
+    work()
+    found = []
+    for _ in range(passes):
+        start = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
+if __name__ == "__main__":
+    main()
