@@ -170,7 +170,7 @@ def test_timms_layer_decay_groups_cover_every_parameter_and_put_the_stem_first()
     ("arguments", "message"),
     [
         ({"trunk": "deit_smal_patch16_224"}, r"trunk: there is no trunk .*did you mean 'deit_small_patch16_224'"),
-        ({"trunk": "vgg11"}, "trunk: vgg11 is none of the families whose stem can be replaced"),
+        ({"trunk": "vgg11"}, "trunk: vgg11 is none of the networks whose stem can be replaced"),
         ({"stem": "conv5"}, "stem: there is no stem 'conv5'; did you mean 'conv4'"),
         (
             {"trunk": "resnet18", "grid": (8, 8)},
@@ -200,4 +200,12 @@ def test_vectors_of_another_shape_are_refused() -> None:
 def test_trunk_names_lists_the_small_trunks_and_the_four_families() -> None:
     names = trunk_names()
     assert {"mini_resnet", "reduced_resnet18", "vit_large_patch16_224", "resnet50", "convnext_tiny"} <= set(names)
-    assert "vgg11" not in names
+    assert not {"vgg11", "deit_tiny_distilled_patch16_224", "convnext_atto_ols"} & set(names)
+
+
+@pytest.mark.slow
+def test_listed_trunks_build_and_map_a_batch_to_logits() -> None:
+    for name in [*trunk_names()[::12], "resnet50_gn", "vit_intern300m_patch14_448", "test_vit2"]:
+        stem = "deconv" if name.startswith("swin") or "ne" in name[:7] or "res" in name else "conv4"
+        with torch.device("meta"):
+            assert build(name, stem, classes=7).eval()(torch.zeros(1, 32, 28, 28)).shape == (1, 7), name

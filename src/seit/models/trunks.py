@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import timm
+from timm.models import is_model_in_modules
 from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
 
@@ -29,10 +30,11 @@ channels)."""
 
 def trunk_names() -> list[str]:
     """Returns every trunk name that `build` takes: the small ones and timm's of the four families."""
-    named = timm.list_models(module="resnet") + timm.list_models(module="convnext")
-    for module in ("vision_transformer", "deit", "swin_transformer"):
-        named += timm.list_models(module=module)
-    return sorted([*SMALL_RESNETS, *named])
+    named = [
+        name for modules in _MODULES.values() for module in modules for name in timm.list_models(module=module)
+    ]
+    # Distilled DeiTs read two tokens instead of pooling; overlapping ConvNeXt stems are several layers.
+    return sorted([*SMALL_RESNETS, *(name for name in named if "distilled" not in name and "_ols" not in name)])
 
 
 def build_trunk(
@@ -72,13 +74,12 @@ def _family(name: str) -> str:
         return "resnet"
     if not timm.is_model(name):
         raise ModelError(f"there is no trunk {name!r}", "trunk", nearest_names(name, trunk_names()))
-    for family, modules in _MODULES.items():
-        if timm.models.is_model_in_modules(name, modules):
-            return family
+    if name in trunk_names():
+        return next(family for family, modules in _MODULES.items() if is_model_in_modules(name, modules))
     raise ModelError(
-        f"{name} is none of the families whose stem can be replaced",
+        f"{name} is none of the networks whose stem can be replaced",
         "trunk",
-        f"choose a timm model of {', '.join(_MODULES)}",
+        f"choose a timm model of {', '.join(_MODULES)}, neither distilled nor with an overlapping stem",
     )
 
 
@@ -91,6 +92,7 @@ def _vit(name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: i
         in_chans=1,
         num_classes=classes,
         global_pool="avg",
+        dynamic_img_size=False,
         drop_path_rate=drop_path,
     )
     # A pre-norm ViT (CLIP's) has no bias here, because its norm follows at once.
@@ -115,8 +117,6 @@ def _convnext(
     name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float
 ) -> nn.Module:
     model: Any = timm.create_model(name, in_chans=1, num_classes=classes, drop_path_rate=drop_path)
-    if len(model.stem) != 2:
-        raise ModelError("its stem is more than a convolution and a norm", f"trunk {name}", "choose another")
     model.stem[0] = stem.convolution(channels, model.stem[0].out_channels, model.stem[0].bias is not None)
     return model
 
@@ -139,7 +139,7 @@ def _resnet(
         )
     else:
         model = timm.create_model(name, in_chans=1, num_classes=classes, drop_path_rate=drop_path)
-    model.conv1 = stem.convolution(channels, model.bn1.num_features, bias=False)
+    model.conv1 = stem.convolution(channels, len(model.bn1.weight), bias=False)
     model.maxpool = nn.Identity()
     return model
 
