@@ -150,7 +150,7 @@ def tokenize(
     source: Annotated[str, typer.Argument(help="Images: a folder, a tar, or an embedded name (sample, photos).")],
     out: Annotated[Path, typer.Argument(help="The token data set to write.")],
     tokenizer: Annotated[str, typer.Option(help="A bundled name (patch8, patch4) or a file.")] = "patch8",
-    size: Annotated[int | None, typer.Option(help="Side of the square view in pixels [tokenizer's own].")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the square view in pixels, if not the tokenizer's own.")] = None,
     codec: Annotated[str, typer.Option(help="auto, zero-order, context or learned.")] = "auto",
     device: Device = "auto",
     as_json: Json = False,
@@ -185,7 +185,7 @@ def info(
 @app.command()
 def show(
     tokens: Annotated[Path, typer.Argument(help="A token data set.")],
-    out: Annotated[Path | None, typer.Option(help="The PNG file [TOKENS.png].")] = None,
+    out: Annotated[Path | None, typer.Option(help="The PNG file; TOKENS.png by default.")] = None,
     source: Annotated[str | None, typer.Option(help="The original images, where they have moved.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Its tokenizer, if not a bundled one.")] = None,
     rows: Annotated[int, typer.Option(help="How many, drawn from all.", min=1)] = 12,
