@@ -149,7 +149,7 @@ def test_a_pixel_twin_shares_crop_mixing_and_smoothing() -> None:
         ({"crop": "rcc"}, "crop: there is no crop 'rcc'; did you mean 'rrc'"),
         ({"noise_unit": "rsm"}, "noise_unit: there is no unit 'rsm'; did you mean 'rms'"),
         ({"flip": 0.5}, "flip: mirroring ids needs their mirror table"),
-        ({"codebook": None}, "augmentation: synonyms and Emb-Noise need a codebook; set them to 0 for pixels"),
+        ({"codebook": None}, "augmentation: synonyms, swap and Emb-Noise are for ids; set them to 0 for pixels"),
         ({"synonym": 0.75, "swap": 0.5, "released": True}, "released: a row gets one of synonyms and swap"),
     ],
 )

@@ -59,7 +59,7 @@ def matrices(start: Tensor, length: Tensor, source: int, target: int) -> Tensor:
     weights = torch.stack((outer[..., 0], inner[..., 0], inner[..., 1], outer[..., 1]), -1)  # [B, m, 4]
     cells = whole.long()[..., None] + torch.arange(-1, 3, device=start.device)
     cells = cells.clamp_min(0).minimum(length[:, None, None] - 1) + start[:, None, None]
-    out = torch.zeros(len(start), target, source, device=start.device)
+    out = torch.zeros(start.shape[0], target, source, device=start.device)
     return out.scatter_add_(2, cells, weights)
 
 
@@ -248,5 +248,5 @@ def centre_crop(
     vectors = vectors[:, top : top + view[0], left : left + view[1]].contiguous()
     if view == size:
         return vectors.movedim(-1, 1)
-    boxes = torch.tensor([[0, 0, *view]], device=inputs.device).expand(len(inputs), -1)
+    boxes = torch.tensor([[0, 0, *view]], device=inputs.device).expand(inputs.shape[0], -1)
     return resize(vectors, boxes, size)

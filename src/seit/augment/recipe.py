@@ -46,7 +46,7 @@ def pipeline(
         grid: (h, w) of the ids, or (H, W) of a pixel run's images.
         size: (m, m) of the model's input.
         classes: C.
-        codebook: [K, d], for synonyms and the noise's unit; None for pixels, which then take neither.
+        codebook: [K, d], for synonyms and the noise's unit; None for pixels, which take no Token-EDA or Emb-Noise.
         synonym: p_s, probability that an id is replaced.
         swap: p_r, probability that two squares of a row are exchanged.
         flip: probability that a row is mirrored.
@@ -73,8 +73,8 @@ def pipeline(
         RecipeError: a probability outside [0, 1], m > n, unknown names, or settings that contradict each other.
     """
     check_sizes(grid, size)
-    if codebook is None and (synonym or noise):
-        raise RecipeError("synonyms and Emb-Noise need a codebook", "augmentation", "set them to 0 for pixels")
+    if codebook is None and (synonym or swap or noise):
+        raise RecipeError("synonyms, swap and Emb-Noise are for ids", "augmentation", "set them to 0 for pixels")
     if released and synonym + swap > 1:
         raise RecipeError("a row gets one of synonyms and swap", "released", "let them sum to at most 1")
     on_ids: list[OnIds] = []
