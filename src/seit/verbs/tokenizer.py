@@ -69,8 +69,8 @@ def train_tokenizer(
     snapshot = out.with_suffix(".partial")
     pyramid = Pyramid(fitted, min(recipe.sides))
     tokenizer = train(recipe, pyramid, snapshot, name=out.stem, size=size, device=resolve(device))
-    tokenizers.save(tokenizer.cpu(), out.with_suffix(".unreported"), {})
-    rounded = tokenizers.load(out.with_suffix(".unreported"), resolve(device))
+    tokenizers.save(tokenizer.cpu(), out.with_suffix(".unreported.safetensors"), {})
+    rounded = tokenizers.load(out.with_suffix(".unreported.safetensors"), resolve(device))
     card = {
         "command": " ".join(["seit", *sys.argv[1:]]),
         "data": [{"source": s.name, "trained_on": len(f)} for s, f in zip(opened, fitted, strict=True)],
@@ -79,7 +79,7 @@ def train_tokenizer(
         "quality": {s.name: evaluate(rounded, h) for s, h in zip(opened, held, strict=True) if h},
     }
     tokenizers.save(rounded, out, card)
-    out.with_suffix(".unreported").unlink()
+    out.with_suffix(".unreported.safetensors").unlink()
     snapshot.unlink(missing_ok=True)
     return card
 
