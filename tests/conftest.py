@@ -1,4 +1,4 @@
-"""What several folders share: small pictures, a token data set and a run made of them once, and the command line."""
+"""What several folders share: small pictures, a token data set and a run made of them, and the command line."""
 
 from __future__ import annotations
 

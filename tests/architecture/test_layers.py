@@ -12,7 +12,7 @@ SRC = Path(__file__).parents[2] / "src" / "seit"
 
 # A folder may import what stands before it (and itself), never what stands behind.
 ORDER = [
-    "errors files progress device checkpoint".split(),
+    ["errors", "files", "progress", "device", "checkpoint"],
     ["images"],
     ["tokenizers", "codecs"],
     ["store"],
@@ -95,7 +95,7 @@ def module_level_imports(tree: ast.Module) -> set[str]:
 
 @pytest.mark.parametrize("path", [SRC / "__init__.py", *modules()], ids=lambda path: str(path.relative_to(SRC)))
 def test_no_torch_at_module_level_where_no_network_is(path):
-    if path.parent == SRC and path.name == "__init__.py" or folder_of(path) in TORCH_FREE:
+    if (path.parent == SRC and path.name == "__init__.py") or folder_of(path) in TORCH_FREE:
         assert not module_level_imports(ast.parse(path.read_text())) & {"torch", "timm", "torchvision"}
 
 
