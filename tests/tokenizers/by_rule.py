@@ -107,7 +107,7 @@ def weights(name: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 
 def original_file(name: str, folder: Path, with_config: bool = True) -> tuple[dict[str, Any], Path]:
-    """Writes a golden tokenizer as its project would, beside its configuration; returns the golden file and path."""
+    """Writes a golden tokenizer as its project would, with its configuration beside it; returns both."""
     golden, state = weights(name)
     inside = "model" if name.startswith(("llamagen", "toy-llamagen")) else "state_dict"
     path = folder / "weights.ckpt"

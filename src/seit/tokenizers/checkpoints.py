@@ -8,7 +8,6 @@ own names; keys that only the training needs are skipped by rule.
 from __future__ import annotations
 
 import os
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,15 +61,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             found: Any = load_file(path)
         except (SafetensorError, OSError) as error:
             raise TokenizerError(f"is a damaged safetensors file ({error})", str(path), "get it again") from error
-        return _for_inference(found, path)
+        return for_inference(found)
     try:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-        return _for_inference(_weights_in(found, path, Tensor), path)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, LookupError, TypeError, EOFError, OSError):
-        # Lightning keeps configuration objects beside the weights, which torch's own safe reader refuses.
+    except Exception:  # on foreign classes and on damaged bytes torch raises nearly anything
         found, fetch = pickles.read(path)
-    chosen = _for_inference(_weights_in(found, path, pickles.Stored), path)
-    return {key: fetch(value) for key, value in chosen.items()}
+        chosen = for_inference(_weights_in(found, path, pickles.Stored))
+        return {key: fetch(value) for key, value in chosen.items()}
+    return for_inference(_weights_in(found, path, Tensor))
 
 
 def build(layout: Layout, weights: Mapping[str, Tensor], path: Path) -> Tokenizer:
@@ -125,7 +123,7 @@ def _weights_in(found: Any, path: Path, kind: type) -> dict[str, Any]:
     return weights
 
 
-def _for_inference(weights: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def for_inference(weights: Mapping[str, Any]) -> dict[str, Any]:
     """Leaves out wrappers' prefixes and what only the training needs."""
     if any(key.startswith(_FIRST_STAGE) for key in weights):
         weights = {k.removeprefix(_FIRST_STAGE): v for k, v in weights.items() if k.startswith(_FIRST_STAGE)}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from seit.tokenizers.base import Tokenizer, nearest
+from seit.tokenizers.base import Tokenizer
+
+_BATCH_PIXELS = 1 << 22
 
 
 @torch.inference_mode()
@@ -17,21 +21,22 @@ def mirror_table(tokenizer: Tokenizer, ids: np.ndarray, used_codes: Tensor) -> T
     not occur maps to itself.
 
     Args:
-        tokenizer: the one that made the ids.
+        tokenizer: the one that made the ids; it is left as it is.
         ids: [n, h, w] stored ids, 0..K-1.
         used_codes: int64 [K], the tokenizer's code of each id.
 
     Returns:
-        int64 [K].
+        int64 [K], on the CPU.
     """
-    codebook = tokenizer.codebook[used_codes]
+    # A copy that shares the weights, and searches within the data set's codes.
+    shared: dict[int, object] = {id(parameter): parameter for parameter in tokenizer.parameters()}
+    kept = copy.deepcopy(tokenizer, shared).keep(used_codes)
     size = len(used_codes)
     counts = torch.zeros(size * size, dtype=torch.int64)
-    step = max(1, (1 << 22) // (ids.shape[1] * ids.shape[2] * tokenizer.patch**2))
+    step = max(1, _BATCH_PIXELS // (ids.shape[1] * ids.shape[2] * tokenizer.patch**2))
     for start in range(0, len(ids), step):
         shown = torch.from_numpy(ids[start : start + step].astype(np.int64))
-        mirrored = tokenizer.decode(used_codes[shown]).flip(-1)
-        found, _ = nearest(tokenizer.features(mirrored), codebook)
+        found = kept.encode(kept.decode(shown.to(kept.codebook.device)).flip(-1)).cpu()
         counts += torch.bincount((shown.flip(-1) * size + found).flatten(), minlength=size * size)
     table = counts.view(size, size)
     return torch.where(table.sum(1) > 0, table.argmax(1), torch.arange(size))

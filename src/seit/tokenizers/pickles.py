@@ -25,10 +25,10 @@ from torch import Tensor
 from seit.errors import TokenizerError
 
 _MOST_BYTES = 64 << 20  # of one pickle, which holds no tensor data; a ViT-VQGAN's has about 100 kB
-_MOST_STEPS = 4_000_000
-_MOST_STACKED = 1_000_000
+_MOST_STEPS = 1_000_000  # ViT-VQGAN large with its optimizer takes about 100,000
+_MOST_STACKED = 100_000
 _MOST_MARKS = 1_000
-_MOST_MEMO = 2_000_000
+_MOST_MEMO = 500_000
 _MOST_DIMENSIONS = 16
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _DTYPES = {
