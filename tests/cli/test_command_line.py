@@ -1,5 +1,6 @@
 """The command line prints what was asked for, where it belongs, and nothing else."""
 
+import collections
 import csv
 import json
 import os
@@ -55,7 +56,7 @@ def test_every_command_has_the_common_options_and_an_example():
         assert {"--json", "--quiet"} <= options, name
         assert "--device" in options or name == "info", name
         words = shlex.split(example(command).removeprefix("Example: "))
-        assert words[0] == "seit" and " ".join(words[1 : 1 + len(name.split())]) == name
+        assert words[: 1 + len(name.split())] == ["seit", *name.split()]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,8 @@ def test_the_examples_in_the_help_texts_run_one_after_another(folder, cli, monke
     import seit.verbs.demo
 
     called = {}
-    monkeypatch.setattr(seit.verbs.demo, "demo", lambda out, **options: called.update(out=out) or FIGURES)
+    figures = collections.defaultdict(lambda: 0.5)
+    monkeypatch.setattr(seit.verbs.demo, "demo", lambda out, **options: called.update(out=out) or figures)
     monkeypatch.chdir(folder)
     for name, command in commands().items():
         line = example(command).removeprefix("Example: seit ")
@@ -84,15 +86,6 @@ def test_the_examples_in_the_help_texts_run_one_after_another(folder, cli, monke
         assert ended.out
     assert {"photos.tokens", "photos.tokens.png", "run", "mine.safetensors"} <= {p.name for p in folder.iterdir()}
     assert str(called["out"]) == "demo"
-
-
-FIGURES = {
-    name: 0.5
-    for name in (
-        "token_top1 pixel_top1 jpeg_bytes_per_image jpeg_payload_bytes_per_image token_bytes_per_image photo_ratio"
-        " photo_ratio_without_fixed seconds"
-    ).split()
-}
 
 
 def test_json_is_one_document_with_a_schema_and_nothing_else(cli, tokens, run, shapes, tmp_path):
