@@ -234,33 +234,11 @@ def build(
         ModelError: unknown trunk or stem, a grid that the trunk cannot take, m > n, or a codebook of another width.
     """
     chosen = stem_of(stem)
-    if chosen.pixels and (channels != 3 or codebook is not None):
-        raise ModelError(
-            f"stem {stem} takes RGB pixels, not {channels} channels with a codebook"
-            if codebook is not None
-            else f"stem {stem} takes RGB pixels, not {channels} channels",
-            "stem",
-            "for tokens choose conv4, conv2, conv2s1, conv3, linear or deconv",
-        )
-    if codebook is not None and codebook.shape[1] != channels and not learned:
-        raise ModelError(
-            f"the codebook's vectors have {codebook.shape[1]} entries, the stem takes {channels}",
-            f"stem {stem}",
-            f"set channels to {codebook.shape[1]}, or learn the table",
-        )
+    size = input_grid or (chosen.input_side(grid[0]), chosen.input_side(grid[1]))
+    _check_stem(stem, channels, codebook, learned)
+    _check_sizes(stem, grid, size)
     if classes < 1:
         raise ModelError(f"{classes} classes", "classes", "give at least one")
-    size = input_grid or (chosen.input_side(grid[0]), chosen.input_side(grid[1]))
-    if any(m > n or m < 1 for m, n in zip(size, grid, strict=True)):
-        raise ModelError(
-            f"an input of {size[0]}x{size[1]} from a grid of {grid[0]}x{grid[1]}",
-            f"stem {stem}",
-            "choose an input_grid of at least 1 and at most the grid",
-        )
-    if min(chosen.output_side(side) for side in size) < 1:
-        raise ModelError(
-            f"its input of {size[0]}x{size[1]} is smaller than its kernel", f"stem {stem}", "choose conv3"
-        )
     config = ModelConfig(
         trunk=trunk,
         stem=stem,
@@ -277,6 +255,35 @@ def build(
         with torch.no_grad():
             model.table.copy_(_first_table(codebook.float(), channels))
     return model
+
+
+def _check_stem(name: str, channels: int, codebook: Tensor | None, learned: bool) -> None:
+    if stem_of(name).pixels and (channels != 3 or codebook is not None):
+        given = f"{channels} channels" + ("" if codebook is None else " with a codebook")
+        raise ModelError(
+            f"stem {name} takes RGB pixels, not {given}",
+            "stem",
+            "for tokens choose conv4, conv2, conv2s1, conv3, linear or deconv",
+        )
+    if codebook is not None and codebook.shape[1] != channels and not learned:
+        raise ModelError(
+            f"the codebook's vectors have {codebook.shape[1]} entries, the stem takes {channels}",
+            f"stem {name}",
+            f"set channels to {codebook.shape[1]}, or learn the table",
+        )
+
+
+def _check_sizes(name: str, grid: tuple[int, int], size: tuple[int, int]) -> None:
+    if any(m > n or m < 1 for m, n in zip(size, grid, strict=True)):
+        raise ModelError(
+            f"an input of {size[0]}x{size[1]} from a grid of {grid[0]}x{grid[1]}",
+            f"stem {name}",
+            "choose an input_grid of at least 1 and at most the grid",
+        )
+    if min(stem_of(name).output_side(side) for side in size) < 1:
+        raise ModelError(
+            f"its input of {size[0]}x{size[1]} is smaller than its kernel", f"stem {name}", "choose conv3"
+        )
 
 
 def _first_table(codebook: Tensor, channels: int) -> Tensor:
