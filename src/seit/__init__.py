@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from seit.models.pipeline import load
     from seit.store import TokenDataset
+    from seit.verbs.convert import convert
     from seit.verbs.demo import demo
     from seit.verbs.eval import eval
     from seit.verbs.info import info
@@ -28,21 +29,39 @@ if TYPE_CHECKING:
     from seit.verbs.show import show
     from seit.verbs.tokenize import tokenize
     from seit.verbs.train import train
+    from seit.verbs.verify import repair, verify
 
 # Loaded when first used: reading a token data set must not import torch.
 _HOMES = {
     "TokenDataset": "seit.store",
+    "convert": "seit.verbs.convert",
     "demo": "seit.verbs.demo",
     "eval": "seit.verbs.eval",
     "info": "seit.verbs.info",
     "load": "seit.models.pipeline",
     "predict": "seit.verbs.predict",
+    "repair": "seit.verbs.verify",
     "show": "seit.verbs.show",
     "tokenize": "seit.verbs.tokenize",
     "train": "seit.verbs.train",
+    "verify": "seit.verbs.verify",
 }
 
-__all__ = ["SeitError", "TokenDataset", "demo", "eval", "info", "load", "predict", "show", "tokenize", "train"]
+__all__ = [
+    "SeitError",
+    "TokenDataset",
+    "convert",
+    "demo",
+    "eval",
+    "info",
+    "load",
+    "predict",
+    "repair",
+    "show",
+    "tokenize",
+    "train",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

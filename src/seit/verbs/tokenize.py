@@ -91,7 +91,7 @@ def tokenize(
     try:
         with progress(len(images), "tokenize", "images", done) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
             for shard in waiting:
-                ids, rows = _encode(encoder, [images[i] for i in shard.rows], pool, bar)
+                ids, rows = encode_images(encoder, [images[i] for i in shard.rows], pool, bar)
                 labels = np.asarray(images.labels[shard.rows.start : shard.rows.stop]) if images.classes else None
                 writer.write(shard.number, shard.split, ids, labels, rows)
     except SeitError:
@@ -139,10 +139,20 @@ def _plan(images: Source, encoder: Tokenizer, codec: str) -> str:
     return digest.hexdigest()
 
 
-def _encode(
+def encode_images(
     encoder: Tokenizer, images: Sequence[Image], pool: ThreadPoolExecutor, bar: progress
 ) -> tuple[np.ndarray, RowTable]:
-    """Encodes images batch by batch while the next batch is decoded; returns ids [n, h, w] and their rows."""
+    """Encodes images batch by batch while the next batch is decoded.
+
+    Args:
+        encoder: the tokenizer.
+        images: at least one.
+        pool: where images are read and decoded.
+        bar: told how many are done.
+
+    Returns:
+        ids [n, h, w], the tokenizer's own, and where each row came from.
+    """
     size = max(1, _BATCH_PIXELS // encoder.preprocessing["size"] ** 2)
     batches = [images[start : start + size] for start in range(0, len(images), size)]
 

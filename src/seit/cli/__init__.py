@@ -1,0 +1,53 @@
+"""The command line: parses, calls the verb of the same name, prints. No logic lives here.
+
+Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed (one line), 2 wrong
+usage, 3 `seit verify` found damage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from seit import __version__
+from seit.cli import job, store, tokenizer
+from seit.cli.app import app, wants_json
+from seit.errors import SeitError
+
+__all__ = ["app", "job", "main", "store", "tokenizer"]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"seit {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Runs the command line; every mistake that a user can mend ends in one line and exit code 1."""
+    try:
+        app()
+    except SeitError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        print("seit: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _fail(SeitError(error.strerror or str(error), str(error.filename or ""), "mend that and try again"))
+
+
+def _fail(error: SeitError) -> NoReturn:
+    """Prints one line, with --json also one document, and ends with exit code 1."""
+    if wants_json():
+        parts = {"what": error.what, "where": error.where, "cure": error.cure}
+        print(json.dumps({"schema": 1, "error": parts}, indent=2))
+    print(f"seit: {error}", file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,54 @@
+"""What all commands share: the application, their common options, and how a result is printed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from seit.progress import quiet
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train vision models on token data sets of about 1% of the JPEGs' bytes.",
+)
+
+_as_json = False
+
+
+def wants_json() -> bool:
+    """Whether --json was given."""
+    return _as_json
+
+
+def _json(on: bool) -> bool:
+    global _as_json
+    _as_json = _as_json or on
+    return on
+
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.", callback=_json)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.", callback=lambda on: on and quiet())]
+
+
+def print_result(result: Any, text: str) -> None:
+    """Prints one result: as JSON where asked, else as text."""
+    print(json.dumps({"schema": 1, **result}, indent=2) if _as_json else text)
+
+
+def lines_of(values: dict[str, Any]) -> str:
+    """Returns aligned "name value" lines."""
+    width = max(map(len, values), default=0)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in values.items())
+
+
+def command_line() -> str:
+    """Returns the command line as it was given, to be recorded."""
+    return shlex.join(["seit", *sys.argv[1:]])

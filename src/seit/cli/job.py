@@ -1,0 +1,215 @@
+"""The main job: tokenize, info, show, train, eval, predict, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seit.cli.app import Device, Json, Quiet, app, command_line, lines_of, print_result
+
+
+@app.command()
+def tokenize(
+    source: Annotated[str, typer.Argument(help="Images: a folder, a tar, or an embedded name (sample, photos).")],
+    out: Annotated[Path, typer.Argument(help="The token data set to write.")],
+    tokenizer: Annotated[str, typer.Option(help="A bundled name (patch8, patch4) or a file.")] = "patch8",
+    size: Annotated[
+        int | None, typer.Option(help="Side of the square view in pixels, if not the tokenizer's own.")
+    ] = None,
+    codec: Annotated[str, typer.Option(help="auto, zero-order, context or learned.")] = "auto",
+    device: Device = "auto",
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Turn images into a token data set.
+
+    Example: seit tokenize photos/ photos.tokens
+    """
+    from seit.verbs.tokenize import tokenize as verb
+
+    result = verb(source, out, tokenizer=tokenizer, size=size, codec=codec, device=device, command=command_line())
+    print_result(result, f"{_info_text(result)}\nwritten to {out}; next: seit train {out} --out RUN")
+
+
+@app.command()
+def info(
+    tokens: Annotated[Path, typer.Argument(help="A token data set.")],
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Say what a token data set holds and what it costs.
+
+    Example: seit info photos.tokens
+    """
+    from seit.verbs.info import info as verb
+
+    result = verb(tokens)
+    print_result(result, _info_text(result))
+
+
+@app.command()
+def show(
+    tokens: Annotated[Path, typer.Argument(help="A token data set.")],
+    out: Annotated[Path | None, typer.Option(help="The PNG file; TOKENS.png by default.")] = None,
+    source: Annotated[str | None, typer.Option(help="The original images, where they have moved.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Its tokenizer, if not a bundled one.")] = None,
+    rows: Annotated[int, typer.Option(help="How many, drawn from all.", min=1)] = 12,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Draw what ids decode to, beside the originals.
+
+    Example: seit show photos.tokens
+    """
+    from seit.verbs.show import show as verb
+
+    result = verb(tokens, out, source=source, tokenizer=tokenizer, rows=rows, seed=seed, device=device)
+    print_result(result, f"drawn to {result['out']}")
+
+
+@app.command()
+def train(
+    data: Annotated[str, typer.Argument(help="A token data set (or images, for a pixel recipe).")],
+    out: Annotated[Path, typer.Option(help="The folder of the run.")],
+    recipe: Annotated[str, typer.Option(help="A recipe's name; an unknown one lists them.")] = "mini",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, a field of the recipe.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="The data set's tokenizer, if not a bundled one.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Train a classifier on a token data set.
+
+    Example: seit train photos.tokens --out run --set epochs=20
+    """
+    from seit.verbs.train import train as verb
+
+    chosen = dict(_pair(setting) for setting in settings or [])
+    result = verb(
+        data, out, recipe=recipe, settings=chosen, tokenizer=tokenizer, device=device, command=command_line()
+    )
+    print_result(result, f"{lines_of(_rounded(result))}\nnext: seit predict {out} IMAGE...")
+
+
+@app.command("eval")
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    tokens: Annotated[Path | None, typer.Option(help="A token data set.")] = None,
+    images: Annotated[str | None, typer.Option(help="Images in class folders.")] = None,
+    split: Annotated[str, typer.Option(help="train or val.")] = "val",
+    device: Device = "auto",
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Measure a run's accuracy on ids or on images.
+
+    Example: seit eval run --images photos/
+    """
+    from seit.verbs.eval import eval as verb
+
+    result = verb(run, tokens=tokens, images=images, split=split, device=device)
+    per_class = lines_of({f"  {name}": f"{100 * share:.1f}%" for name, share in result["per_class"].items()})
+    whole: dict[str, Any] = {name: result[name] for name in ("rows", "top1", "top5") if name in result}
+    print_result(result, f"{lines_of(_rounded(whole))}\nper class (top-1)\n{per_class}")
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    images: Annotated[list[str], typer.Argument(help="Image files, or folders of them.")],
+    top: Annotated[int, typer.Option(help="Classes listed for each.", min=1)] = 5,
+    out: Annotated[Path | None, typer.Option(help="A .csv or .json file to write besides.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Classify images.
+
+    Example: seit predict run photo.jpg
+    """
+    from seit.verbs.predict import predict as verb
+
+    results = verb(run, images, top=top, out=out, device=device)
+    lines = [f"{r['image']}: " + ", ".join(f"{name} {100 * p:.1f}%" for name, p in r["top"]) for r in results]
+    print_result({"predictions": results}, "\n".join(lines))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder to write; an earlier demo in it is replaced.")] = Path(
+        "demo"
+    ),
+    small: Annotated[bool, typer.Option("--small", help="Train for a few steps only.")] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Run the whole job on the embedded images and write a report.
+
+    Example: seit demo --out demo
+    """
+    from seit.verbs.demo import demo as verb
+
+    result = verb(out, small=small, device=device)
+    shown = {
+        "accuracy from tokens": f"{100 * result['token_top1']:.1f}%",
+        "accuracy from pixels": f"{100 * result['pixel_top1']:.1f}%  (same trunk, same steps)",
+        "JPEG, small images": f"{result['jpeg_bytes_per_image']:.0f} B an image"
+        f" ({result['jpeg_payload_bytes_per_image']:.0f} B without headers)",
+        "tokens, small images": f"{result['token_bytes_per_image']:.0f} B an image, everything counted",
+        "tokens, full-size photos": f"{100 * result['photo_ratio']:.2f}% of the JPEG bytes, everything counted"
+        f" ({100 * result['photo_ratio_without_fixed']:.2f}% without what all photos share)",
+        "time": f"{result['seconds']:.0f} s",
+    }
+    print_result(result, f"{lines_of(shown)}\nreport: {out / 'report.html'}")
+
+
+def _pair(setting: str) -> tuple[str, str]:
+    """Returns the two sides of key=value."""
+    name, equals, value = setting.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"{setting!r} is not key=value", param_hint="--set")
+    return name, value
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns values as a person reads them: shares of 1 as percent, floats short."""
+    shown = {}
+    for name, value in values.items():
+        share = name in ("top1", "top5", "data_wait_share")
+        shown[name] = f"{100 * value:.2f}%" if share else f"{value:.1f}" if isinstance(value, float) else value
+    return shown
+
+
+def _info_text(info: dict[str, Any]) -> str:
+    """Returns `seit info` as a person reads it."""
+    per_image, parts = info["bytes_per_image"], info["bytes"]
+    rows, columns = info["grid"]
+    lines = {
+        "images": f"{info['images']:,} ({', '.join(f'{n:,} {split}' for split, n in info['splits'].items())})",
+        "classes": f"{info['classes']:,}",
+        "ids": f"{rows} x {columns} an image, {info['codes_used']:,} of {info['vocabulary']:,} codes used",
+        "tokenizer": _tokenizer_text(info["tokenizer"]),
+        "codec": ", ".join(info["codec"]),
+        "bytes an image": f"{per_image['payload_offsets_labels']:.1f} (their zero-order entropy is"
+        f" {per_image['entropy']:.1f}, {info['entropy_bits_per_id']:.3f} bits an id)",
+        "all bytes": f"{parts['total']:,} ({parts['total'] / 2**30:.4f} GiB): "
+        + ", ".join(f"{name.replace('_', ' ')} {size:,}" for name, size in parts.items() if name != "total"),
+    }
+    if info["share_of_files_percent"] is not None:
+        lines["source"] = (
+            f"{per_image['source_file']:.0f} bytes an image ({per_image['source_scan']:.0f} without JPEG headers);"
+            f" all bytes here are {info['share_of_files_percent']:.2f}% of that"
+            f" ({info['share_of_scans_percent']:.2f}%)"
+        )
+    return lines_of(lines)
+
+
+def _tokenizer_text(tokenizer: dict[str, Any]) -> str:
+    """Returns a tokenizer's name, and the side of its view where that is known (plain arrays of ids have none)."""
+    size = tokenizer.get("preprocessing", {}).get("size")
+    return tokenizer["name"] if size is None else f"{tokenizer['name']} at {size} pixels"

@@ -1,0 +1,71 @@
+"""Tokenizers: train and judge them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seit.cli.app import Device, Json, Quiet, app, lines_of, print_result
+
+tokenizer_app = typer.Typer(no_args_is_help=True, help="Train and judge tokenizers.")
+app.add_typer(tokenizer_app, name="tokenizer")
+
+
+@tokenizer_app.command("train")
+def tokenizer_train(
+    sources: Annotated[list[str], typer.Argument(help="Folders or tars of images; each drawn from equally often.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
+    patch: Annotated[int, typer.Option(help="Pixels per cell side, even.", min=2)] = 8,
+    codes: Annotated[int, typer.Option(help="Number of codes.", min=2)] = 512,
+    code_dim: Annotated[int, typer.Option(help="Width of a code.", min=1)] = 16,
+    sides: Annotated[str, typer.Option(help="Crop sides in pixels, taken in turn.")] = "128,64",
+    pixels: Annotated[int, typer.Option(help="Pixels of one batch.", min=1)] = 32 * 64 * 64,
+    steps: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 3000,
+    size: Annotated[int, typer.Option(help="Side of the square view it is for, pixels.")] = 256,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Train a tokenizer on your own images.
+
+    Example: seit tokenizer train photos/ --out mine.safetensors --patch 8 --steps 3000
+    """
+    from seit.tokenizers.training import TokenizerRecipe
+    from seit.verbs.tokenizer import train_tokenizer
+
+    recipe = TokenizerRecipe(
+        patch=patch, codes=codes, code_dim=code_dim, sides=_numbers(sides), pixels=pixels, steps=steps, seed=seed
+    )
+    card = train_tokenizer(sources, out, recipe, size=size, device=device)
+    lines = {name: json.dumps(quality) for name, quality in card["quality"].items()}
+    print_result(card, f"{lines_of(lines)}\nwritten to {out}; next: seit tokenize SRC OUT --tokenizer {out}")
+
+
+@tokenizer_app.command("eval")
+def tokenizer_eval(
+    tokenizer: Annotated[str, typer.Argument(help="A bundled name or a file.")],
+    source: Annotated[str, typer.Argument(help="Images; its held-out ones are used.")],
+    device: Device = "auto",
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Measure PSNR, SSIM and use of codes.
+
+    Example: seit tokenizer eval patch8 photos/
+    """
+    from seit.verbs.tokenizer import eval_tokenizer
+
+    result = eval_tokenizer(tokenizer, source, device=device)
+    print_result(result, lines_of(result))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Returns the numbers of a list such as 128,64."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a list such as 128,64", param_hint="--sides") from error

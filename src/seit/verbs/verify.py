@@ -1,0 +1,80 @@
+"""`seit verify` and `seit repair`: find what is damaged in a token data set, and rebuild only that."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from seit.errors import StoreError
+from seit.progress import progress
+from seit.store import TokenDataset
+from seit.store.repair import repair as repair_store
+from seit.store.staging import Part
+from seit.store.verify import verify as verify_store
+
+
+def verify(tokens: str | os.PathLike[str], *, decode: bool = False) -> dict[str, Any]:
+    """Reads every byte of a token data set and names every damaged file, shard and row.
+
+    Args:
+        tokens: the folder.
+        decode: also decode every row and compare it with its checksum.
+
+    Returns:
+        whole (bool), damages: file, what, rows (numbers within the shard, or None) of each.
+    """
+    damages = verify_store(tokens, decode)
+    return {"whole": not damages, "damages": [{**asdict(damage), "text": str(damage)} for damage in damages]}
+
+
+def repair(
+    tokens: str | os.PathLike[str],
+    *,
+    source: str | os.PathLike[str] | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Tokenizes again the rows that `verify` finds damaged, from the source images, and nothing else.
+
+    Args:
+        tokens: the folder.
+        source: the images, where they have moved.
+        tokenizer: the data set's tokenizer, where it is not a bundled one.
+        device: auto, cpu, cuda or mps.
+
+    Returns:
+        repaired: file, rows (tokenized again), changed (rows whose ids differ from the recorded checksum) of each.
+
+    Raises:
+        StoreError: the manifest is damaged, or the source does not hold the rows.
+    """
+    from seit.device import resolve
+    from seit.images import open_source
+    from seit.verbs.show import tokenizer_of
+    from seit.verbs.tokenize import encode_images
+
+    dataset = TokenDataset(tokens)
+    encoder = tokenizer_of(dataset, tokenizer).to(resolve(device))
+    images = open_source(source or dataset.manifest.source["name"])
+    places = {name: place for place, name in enumerate(images.names)}
+
+    def rebuild(split: str, positions: np.ndarray, names: list[str] | None) -> Part:
+        wanted = images.split(split)
+        if names is None:
+            rows = [wanted[i] for i in positions.tolist() if i < len(wanted)]
+        else:
+            rows = [places[name] for name in names if name in places]
+        if len(rows) != len(positions):
+            raise StoreError(
+                f"{len(positions) - len(rows)} of the damaged rows' images are gone", images.name, "give --source"
+            )
+        with progress(len(rows), "tokenize", "images") as bar, ThreadPoolExecutor() as pool:
+            ids, table = encode_images(encoder, [images[i] for i in rows], pool, bar)
+        return Part(split, ids, images.labels[rows] if images.classes else None, table)
+
+    found = repair_store(tokens, rebuild, encoder.codebook.cpu().numpy())
+    return {"repaired": [asdict(one) for one in found]}
