@@ -109,7 +109,7 @@ def write_store(path: Path) -> TokenDataset:
 
 def token_ms(data: TokenDataset, batch: int, passes: int, device: str) -> float:
     """Times our way: decoded ids cross to the device, everything else happens there."""
-    table = torch.from_numpy(data.codebook.copy()).to(device)
+    table = torch.from_numpy(np.array(data.codebook)).to(device)
     augment = pipeline((GRID, GRID), (CROP, CROP), CLASSES, codebook=table)
     places = order(1)
 
@@ -126,7 +126,7 @@ def token_ms(data: TokenDataset, batch: int, passes: int, device: str) -> float:
 
 def naive_ms(data: TokenDataset, rows: int) -> float:
     """Times the usual way: Python loops over ids, one-hot tensors, one row at a time."""
-    table = torch.from_numpy(data.codebook.copy())
+    table = torch.from_numpy(np.array(data.codebook))
     near = synonyms(table).tolist()
     ids, labels = data.batch(np.arange(rows))
 
