@@ -31,7 +31,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def main() -> None:
     """Runs the command line; every mistake that a user can mend ends in one line and exit code 1."""
     try:
-        app()
+        app(prog_name="seit")
     except SeitError as error:
         _fail(error)
     except KeyboardInterrupt:

@@ -42,7 +42,7 @@ class PixelRows:
         if not source.classes:
             raise RunError("has no labels", source.name, "give images that lie in class folders")
         self.classes = source.classes if classes is None else classes
-        self.labels = joined(source.classes, self.classes)[
+        self.labels = joined(source.classes, self.classes, source.name)[
             source.labels[self._positions.start : self._positions.stop]
         ]
         side = preprocessing["size"]
@@ -72,8 +72,13 @@ class PixelRows:
         return to_view(decode(image.read(), image.name), self._preprocessing)
 
 
-def joined(classes: list[str], wanted: list[str]) -> np.ndarray:
+def joined(classes: list[str], wanted: list[str], where: str) -> np.ndarray:
     """Returns the position in `wanted` of each of `classes`, by name: int64 [len(classes)].
+
+    Args:
+        classes: those of the rows.
+        wanted: those of the classifier.
+        where: the rows' place, for the error.
 
     Raises:
         RunError: `wanted` lacks one.
@@ -81,6 +86,6 @@ def joined(classes: list[str], wanted: list[str]) -> np.ndarray:
     unknown = sorted(set(classes) - set(wanted))
     if unknown:
         raise RunError(
-            f"the classifier does not know the classes {', '.join(unknown[:5])}", "labels", "leave them out"
+            f"holds classes that the classifier does not know: {', '.join(unknown[:5])}", where, "leave them out"
         )
     return np.array([wanted.index(name) for name in classes], np.int64)

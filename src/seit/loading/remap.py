@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from seit.errors import StoreError
+from seit.errors import RunError, StoreError
 from seit.loading.pixels import joined
-from seit.store import TokenRows
+from seit.store import TokenDataset
 
 
 class Remapped:
@@ -22,21 +22,25 @@ class Remapped:
 
     Raises:
         StoreError: the data set has no codebook.
-        RunError: it has classes that the classifier does not know.
+        RunError: it has no labels, or classes that the classifier does not know.
     """
 
     views = 1
 
-    def __init__(self, base: TokenRows, used_codes: np.ndarray, codebook: np.ndarray, classes: list[str]) -> None:
+    def __init__(
+        self, base: TokenDataset, used_codes: np.ndarray, codebook: np.ndarray, classes: list[str]
+    ) -> None:
         if base.codebook is None:
-            raise StoreError("the data set has no codebook", "ids", "tokenize the images again")
+            raise StoreError("has no codebook", base.path, "tokenize the images again")
+        if base.labels_at([]) is None:
+            raise RunError("has no labels to compare with", base.path, "give images that lie in class folders")
         self.base, self.grid, self.classes = base, base.grid, classes
         place = {int(code): i for i, code in enumerate(used_codes)}
         distance = ((base.codebook[:, None] - codebook[None]) ** 2).sum(-1)
         self._ids = np.array(
             [place.get(int(code), int(distance[i].argmin())) for i, code in enumerate(base.used_codes)]
         )
-        self._labels = joined(base.classes, classes)
+        self._labels = joined(base.classes, classes, base.path)
 
     def __len__(self) -> int:
         return len(self.base)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from seit.errors import StoreError, nearest_names
+from seit import codecs
+from seit.errors import CodecError, StoreError, nearest_names
 from seit.store import TokenDataset, TokenRows
 from seit.store.exports import export_parquet, export_webdataset
 from seit.store.npy import export_npy
@@ -45,8 +46,11 @@ def convert(
         out and files, the names of what was written.
 
     Raises:
+        CodecError: unknown codec.
         StoreError: the source is neither, the format is unknown or cannot hold these rows, or `out` exists.
     """
+    if codec not in codecs.NAMES:
+        raise CodecError(f"there is no codec {codec!r}", "--codec", nearest_names(codec, codecs.NAMES))
     official = sorted(Path(source).glob(f"*{_OFFICIAL}")) if Path(source).is_dir() else []
     out = Path(out)
     if to == "tokens":
@@ -57,6 +61,8 @@ def convert(
         return {"out": str(out), "files": sorted(path.name for path in out.iterdir())}
     if to not in _EXPORTS:
         raise StoreError(f"there is no format {to!r}", "--to", nearest_names(to, ["tokens", *_EXPORTS]))
+    if os.path.lexists(out):
+        raise StoreError("exists", str(out), "choose another OUT, or remove it")
     files: list[Path] = []
     for split in TokenDataset(source).splits:
         files += _EXPORTS[to](TokenDataset(source, split), out, split)

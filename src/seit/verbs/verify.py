@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from seit.errors import StoreError
 from seit.progress import progress
 from seit.store import TokenDataset
+from seit.store import manifest as manifests
 from seit.store.repair import repair as repair_store
 from seit.store.staging import Part
 from seit.store.verify import verify as verify_store
@@ -26,7 +28,12 @@ def verify(tokens: str | os.PathLike[str], *, decode: bool = False) -> dict[str,
 
     Returns:
         whole (bool), damages: file, what, rows (numbers within the shard, or None) of each.
+
+    Raises:
+        StoreError: there is no token data set.
     """
+    if not (Path(tokens) / manifests.NAME).exists():
+        manifests.read(Path(tokens) / manifests.NAME)  # refuses it: nothing there is not the same as damage
     damages = verify_store(tokens, decode)
     return {"whole": not damages, "damages": [{**asdict(damage), "text": str(damage)} for damage in damages]}
 
