@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -95,8 +96,10 @@ def cli(monkeypatch, capsys):
     import seit.cli
     import seit.progress
 
+    shared = importlib.import_module("seit.cli.app")  # the name seit.cli.app is the application itself
+
     def call(*arguments: object) -> Ended:
-        monkeypatch.setattr(seit.cli, "_as_json", False)
+        monkeypatch.setattr(shared, "_as_json", False)
         monkeypatch.setattr(seit.progress, "_quiet", False)
         monkeypatch.setattr(sys, "argv", ["seit", *map(str, arguments)])
         capsys.readouterr()
