@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from seit.augment.crop import resized_boxes
 from seit.augment.cutmix import box
 from seit.augment.swap import squares
 from seit.errors import RecipeError
+from seit.loading import batches
 
 CODEBOOK = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
 
@@ -83,6 +85,43 @@ def test_any_split_of_a_batch_gives_the_same_vectors_and_targets(pairs: list[int
         assert torch.equal(found[0], whole[0][part])
         assert torch.equal(found[1], whole[1][part])
         at += 2 * pair
+
+
+class _Memory:
+    """Rows in memory, as a loader takes them."""
+
+    grid, classes, views = (16, 16), list("abcdefghij"), 1
+
+    def __init__(self, count: int) -> None:
+        self._ids, self._labels = (rows.numpy() for rows in _rows(count))
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._ids[indices], self._labels[indices]
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_together_train_on_what_one_process_trains_on(ranks: int) -> None:
+    augment = pipeline((16, 16), (14, 14), 10, codebook=CODEBOOK)
+
+    def rank_steps(rank: int, ranks: int) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        steps = []
+        for positions, ids, labels in batches(_Memory(42), 12, 7, 3, rank=rank, ranks=ranks, drop_last=True):
+            draws = Draws(7, 3, torch.from_numpy(positions), 12)
+            vectors, targets = augment(torch.from_numpy(ids), torch.from_numpy(labels), CODEBOOK, draws)
+            steps.append((draws.positions, vectors, targets))
+        return steps
+
+    alone, parts = rank_steps(0, 1), [rank_steps(rank, ranks) for rank in range(ranks)]
+    assert len(alone) == 3
+    for step, (positions, *expected) in enumerate(alone):
+        together = [torch.cat([part[step][i] for part in parts]) for i in range(3)]
+        order = together[0].argsort()
+        assert torch.equal(together[0][order], positions)
+        for found, wanted in zip(together[1:], expected, strict=True):
+            assert torch.equal(found[order], wanted)
 
 
 def test_a_learned_table_takes_the_same_path_with_gradients() -> None:

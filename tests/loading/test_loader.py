@@ -46,12 +46,21 @@ def test_resuming_in_mid_epoch_continues_exactly(data):
 def test_the_sequence_of_global_batches_is_the_same_for_any_number_of_ranks(data, ranks):
     one = list(batches(data, 16, 3, 5, start=5))
     parts = [list(batches(data, 16, 3, 5, start=5, rank=r, ranks=ranks)) for r in range(ranks)]
-    for step, (positions, ids, labels) in enumerate(one):
-        for rank in range(ranks):
-            mine = parts[rank][step]
-            assert (mine[0] == positions[rank::ranks]).all()
-            assert (mine[1] == ids[rank::ranks]).all()
-            assert (mine[2] == labels[rank::ranks]).all()
+    for step, whole in enumerate(one):
+        together = [np.concatenate([part[step][i] for part in parts]) for i in range(3)]
+        order = together[0].argsort()
+        assert all((found[order] == wanted).all() for found, wanted in zip(together, whole, strict=True))
+        assert all(len(part[step][0]) >= 4 for part in parts if len(whole[0]) == 16)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_each_rank_takes_whole_pairs_which_cutmix_mixes(data, ranks):
+    for rank in range(ranks):
+        for step, (positions, _, _) in enumerate(batches(data, 16, 3, 5, rank=rank, ranks=ranks)):
+            places = positions - 16 * step
+            pairs = places[: len(places) // 2 * 2].reshape(-1, 2)  # 101 rows: the last one has no partner
+            assert (pairs[:, 0] % 2 == 0).all()
+            assert (pairs[:, 1] == pairs[:, 0] + 1).all()
 
 
 def test_drop_last_leaves_out_an_incomplete_batch(data):
@@ -86,5 +95,5 @@ def test_stopping_early_does_not_hang(data):
 def test_impossible_requests_are_refused(data):
     with pytest.raises(StoreError, match="start 102 of 101 positions"):
         next(batches(data, 4, 0, 0, start=102))
-    with pytest.raises(StoreError, match="give each rank a row"):
-        next(batches(data, 1, 0, 0, ranks=2))
+    with pytest.raises(StoreError, match="batch size 2 on rank 0 of 2; give each rank at least two rows"):
+        next(batches(data, 2, 0, 0, ranks=2))

@@ -1,7 +1,8 @@
 """Batches of ids for training: one background thread decodes the next batch while the current one is used.
 
-No worker processes: decoding releases Python's lock and outruns any trunk. Rank r of w takes its slice of every
-global batch, so the sequence of global batches is the same for any number of ranks.
+No worker processes: decoding releases Python's lock and outruns any trunk. Rank r of w takes its share of every
+global batch, so the sequence of global batches is the same for any number of ranks. Shares are whole pairs, because
+CutMix mixes rows 2i and 2i + 1 of the global batch.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def batches(
         seed, epoch: the order depends on these and N alone.
         start: positions of this epoch that were used already (mid-epoch resume).
         shuffle: a new full permutation each epoch, or stored order.
-        rank, ranks: this process takes every `ranks`-th position of each batch, beginning with `rank`.
+        rank, ranks: this process takes every `ranks`-th pair of rows of each batch, beginning with pair `rank`.
         one_view: an epoch visits every image once, in a view drawn from (seed, epoch, image), instead of all rows.
         drop_last: leave out an incomplete last batch.
 
@@ -47,17 +48,19 @@ def batches(
         positions int64 [b] within the epoch, ids [b, h, w], labels [b] (or [b, C], or None).
 
     Raises:
-        StoreError: a batch size below the number of ranks, or a start beyond the epoch.
+        StoreError: a batch with fewer pairs than ranks, or a start beyond the epoch.
     """
     size = epoch_size(dataset, one_view)
-    if batch_size < ranks or not 0 <= rank < ranks:
-        raise StoreError(f"batch size {batch_size} on rank {rank} of {ranks}", "batches", "give each rank a row")
+    if (batch_size + 1) // 2 < ranks or not 0 <= rank < ranks:
+        problem = f"batch size {batch_size} on rank {rank} of {ranks}"
+        raise StoreError(problem, "batches", "give each rank at least two rows")
     if not 0 <= start <= size:
         raise StoreError(f"start {start} of {size} positions", "batches", "resume within the epoch")
     stop = size - (size - start) % batch_size if drop_last else size
 
     def load(first: int) -> Batch:
-        positions = np.arange(first + rank, min(first + batch_size, stop), ranks)
+        positions = np.arange(first, min(first + batch_size, stop))
+        positions = positions[(positions - first) // 2 % ranks == rank]
         ids, labels = dataset.batch(rows_of(dataset, positions, seed, epoch, shuffle, one_view))
         return positions, ids, labels
 
