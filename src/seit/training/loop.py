@@ -155,7 +155,7 @@ def _step(
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("lr_scale", 1.0)
     model.train()
-    draws = Draws(recipe.seed, epoch, positions.to(device), batch=plan.batch_size, device=device)
+    draws = Draws(recipe.seed, epoch, positions, batch=plan.batch_size, device=device)
     vectors, targets = augment(inputs.to(device), labels.to(device), model.table, draws)
     with autocast(device, recipe.precision):
         logits = model(vectors)
