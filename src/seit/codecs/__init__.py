@@ -12,13 +12,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from seit.codecs import tables
+from seit.codecs import learned, tables
 from seit.codecs.base import Codec, check_ids, read_header
 from seit.errors import CodecError, nearest_names
 
 __all__ = ["Codec", "fit", "load"]
 
-NAMES = ("auto", "zero-order", "context")
+NAMES = ("auto", "zero-order", "context", "learned")
 
 
 def fit(name: str, ids: NDArray[np.integer], vocabulary: int) -> Codec:
@@ -38,6 +38,14 @@ def fit(name: str, ids: NDArray[np.integer], vocabulary: int) -> Codec:
         return tables.fit(ids, vocabulary, (1,))
     if name in ("auto", "context"):
         return tables.fit(ids, vocabulary)
+    if name == "learned":
+        if vocabulary > learned.MAX_VOCABULARY:
+            raise CodecError(
+                f"vocabulary {vocabulary}", "learned", f"it takes up to {learned.MAX_VOCABULARY} ids; use context"
+            )
+        from seit.codecs import learned_fit  # the only part of codecs that needs torch
+
+        return learned_fit.fit(ids, vocabulary)
     raise CodecError(f"no codec is called {name!r}", "codec", nearest_names(name, NAMES))
 
 
@@ -50,4 +58,6 @@ def load(data: bytes) -> Codec:
     mode, vocabulary, grid, counts, rest = read_header(bytes(data))
     if mode == tables.TableCodec.mode:
         return tables.load(vocabulary, grid, counts, rest)
+    if mode == learned.LearnedCodec.mode:
+        return learned.load(vocabulary, grid, counts, rest)
     raise CodecError(f"codec mode {mode} is unknown", "codec", "a newer seit wrote it, or the file is damaged")

@@ -17,6 +17,7 @@ import os
 import struct
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
@@ -111,7 +112,9 @@ class Codec(ABC):
         per_block = self.rows_per_block
         whole = len(ids) - len(ids) % per_block
         full = ids[:whole].reshape(whole // per_block, per_block * self.grid[0] * self.grid[1])
-        payload, lengths = self.encode_blocks(full)
+        parts = [full[i : i + _CHUNK] for i in range(0, max(len(full), 1), _CHUNK)]
+        coded = _map(self.encode_blocks, parts)
+        payload, lengths = (np.concatenate(column) for column in zip(*coded, strict=True))
         if whole < len(ids):
             tail, tail_lengths = self.encode_blocks(ids[whole:].reshape(1, -1))
             payload = np.concatenate([payload, tail, np.array([len(ids) - whole], np.uint8)])
@@ -193,17 +196,9 @@ class Codec(ABC):
         if ((ends - starts) % 2).any():
             raise self._damage(int(blocks[(ends - starts) % 2 == 1][0]))
         parts = [slice(i, i + _CHUNK) for i in range(0, len(blocks), _CHUNK)]
-        threads = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, len(parts))
-
-        def part(s: slice) -> NDArray[np.bool_]:
-            return self.decode_blocks(payload, starts[s], ends[s], out[s])
-
-        if threads > 1:
-            # a pool of this call alone: one that outlived it would hang in a forked child
-            with ThreadPoolExecutor(threads) as pool:
-                good = np.concatenate(list(pool.map(part, parts)))
-        else:
-            good = np.concatenate([part(s) for s in parts])
+        good = np.concatenate(
+            _map(lambda part: self.decode_blocks(payload, starts[part], ends[part], out[part]), parts)
+        )
         if not good.all():
             raise self._damage(int(blocks[~good][0]))
 
@@ -211,6 +206,16 @@ class Codec(ABC):
         row = block * self.rows_per_block
         which = f"row {row}" if self.rows_per_block == 1 else f"rows {row} to {row + self.rows_per_block - 1}"
         return CodecError(f"{which} do not decode", "shard", "the shard is damaged; create it again or repair it")
+
+
+def _map(task: Callable[[Any], Any], parts: list[Any]) -> list[Any]:
+    """Applies a task that releases the GIL to all parts, on all cores that this process may use."""
+    threads = min(len(parts), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    if threads == 1:
+        return [task(part) for part in parts]
+    # a pool of this call alone: one that outlived it would hang in a forked child
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(task, parts))
 
 
 def check_ids(ids: Array, vocabulary: int, grid: tuple[int, int] | None = None) -> Array:

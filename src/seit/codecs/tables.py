@@ -1,6 +1,6 @@
 """Zero-order and context codes: rANS with one static table per cluster of (left, up) neighbours.
 
-The ids of a codec are coded with M tables; one table is the zero-order code. A neighbour falls into one of some 48
+The ids of a codec are coded with M tables; one table is the zero-order code. A neighbour falls into one of 96
 classes (`left_class`, `up_class`; "outside the grid" is a neighbour like any other), a pair of classes names one of
 the M tables. Classes and tables come from k-means in the Kullback-Leibler sense: two contexts share a table when
 the ids that follow them are alike.
@@ -20,12 +20,15 @@ from seit.codecs import rans
 from seit.codecs.base import Array, Codec, inflate
 from seit.errors import CodecError
 
-TABLES = (1, 4, 16, 64, 256)
+TABLES = (1, 8, 32, 128)
 """What `auto` tries: M tables."""
 
-_CLASSES = 48
+_CLASSES = 96
 _CONTEXTS = 4096
 """Fitting looks at this many of the most frequent ids by name and at all others as one: counts stay small."""
+
+_FOLLOWERS = 1024
+"""Of these the ids that follow a context are counted one by one."""
 
 _COUNTS = struct.Struct("<HHH")
 _MAX_ENTRIES = 1 << 22
@@ -136,7 +139,7 @@ def frequencies_of(costs: NDArray[np.uint8], bits: int) -> NDArray[np.int64]:
 
 def neighbours(grids: Array, vocabulary: int) -> tuple[Array, Array]:
     """The left and upper neighbour of every cell of [n, h, w]; `vocabulary` outside the grid."""
-    left, up = np.full_like(grids, 0, np.int64), np.full_like(grids, 0, np.int64)
+    left, up = np.empty(grids.shape, np.int32), np.empty(grids.shape, np.int32)
     left[:, :, 0] = up[:, 0] = vocabulary
     left[:, :, 1:], up[:, 1:] = grids[:, :, :-1], grids[:, :-1]
     return left, up
@@ -181,26 +184,28 @@ def costs_of(counts: Array, total: Array) -> NDArray[np.uint8]:
     return np.clip(np.rint(-8 * np.log2(p / p.max(1, keepdims=True))), 0, 255).astype(np.uint8)
 
 
-def _classes(ids: Array, vocabulary: int, total: Array) -> tuple[Array, Array, Array, Array, Array]:
+def _classes(ids: Array, vocabulary: int, total: Array) -> tuple[Array, Array, Array, Array]:
     """Classes of the left and the upper neighbour, and the ids renamed for counting."""
     names = np.full(vocabulary + 1, min(vocabulary, _CONTEXTS), np.int64)
     frequent = np.argsort(-total, kind="stable")[:_CONTEXTS]
     names[frequent] = np.arange(len(frequent))
-    names[vocabulary] = (size := names.max() + 1)
-    target = np.minimum(names[ids], 1023).reshape(-1)
+    names[vocabulary] = outside = int(names.max()) + 1
+    width = min(vocabulary, _FOLLOWERS)
+    target = np.minimum(names[ids], width - 1).reshape(-1)
+    sides = neighbours(ids, vocabulary)
     found = []
-    for side in neighbours(ids, vocabulary):
-        counts = np.bincount(names[side].reshape(-1) * 1024 + target, minlength=(size + 1) * 1024)
-        found.append(cluster(counts.reshape(-1, 1024), _CLASSES)[names].astype(np.uint16))
-    left, up = neighbours(ids, vocabulary)
-    cell = (found[0][left].astype(np.int64) * _CLASSES + found[1][up]).reshape(-1)
-    counts = np.bincount(cell * 1024 + target, minlength=_CLASSES**2 * 1024).reshape(-1, 1024)
-    return found[0], found[1], counts, cell, target
+    for side in sides:
+        pairs = names[side].reshape(-1) * width + target
+        counts = np.bincount(pairs, minlength=(outside + 1) * width).reshape(-1, width)
+        found.append(cluster(counts, _CLASSES)[names].astype(np.uint16))
+    cell = found[0][sides[0]].astype(np.int32).reshape(-1) * _CLASSES + found[1][sides[1]].reshape(-1)
+    counts = np.bincount(cell * width + target, minlength=_CLASSES**2 * width).reshape(-1, width)
+    return found[0], found[1], counts, cell
 
 
 def _group(ids: Array, vocabulary: int, classes: tuple, m: int) -> tuple[tuple, Array]:
     """Pairs of classes grouped into m tables, and each table's counts [m, K]."""
-    left, up, counts, cell, _ = classes
+    left, up, counts, cell = classes
     table = cluster(counts, m)
     number = table[cell] * vocabulary + ids.reshape(-1)
     full = np.bincount(number, minlength=m * vocabulary).reshape(m, vocabulary)
