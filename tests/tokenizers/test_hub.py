@@ -1,4 +1,4 @@
-"""Hub ids: from a cache made here, without a network, and from a server made here, which logs what is asked of it."""
+"""Hub ids: from a cache made here, without a network, and from a server that logs what is asked of it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import by_rule
 import pytest
 import torch
 
@@ -21,6 +22,7 @@ from seit.tokenizers.conv import ConvTokenizer
 from seit.tokenizers.hub import is_hub_id
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
+constants = pytest.importorskip("huggingface_hub.constants")
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 OLDER = "fedcba9876543210fedcba9876543210fedcba98"
@@ -39,8 +41,8 @@ def written(path: Path, seed: int) -> str:
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty hub cache, and no network."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return tmp_path
 
 
@@ -82,13 +84,20 @@ def test_several_weights_must_be_told_apart(cache: Path) -> None:
         tokenizers.load("me/many/three.pt")
 
 
+def test_a_repository_with_one_original_checkpoint_opens_by_its_name(cache: Path) -> None:
+    folder = cached(cache, "them/vqgan", "main", SHA)
+    golden, _ = by_rule.original_file("toy-vitvq", folder)
+    tokenizer = tokenizers.load("them/vqgan")
+    assert (tokenizer.name, tokenizer.vocabulary) == (f"them/vqgan@{SHA}", golden["config"]["quantizer"]["n_embed"])
+
+
 def test_what_is_not_in_the_cache_says_so(cache: Path) -> None:
     with pytest.raises(TokenizerError, match=r"me/absent: is not in the cache"):
         tokenizers.load("me/absent")
 
 
 def test_download_false_stays_offline(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub, "HfApi", None)
     with pytest.raises(TokenizerError, match="not in the cache"):
         tokenizers.load("me/absent", download=False)

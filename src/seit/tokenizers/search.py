@@ -1,8 +1,7 @@
 """From features to ids: the four ways in which published tokenizers choose a code.
 
-All work in float32 whatever the autocast, on at most `_PAIRS` (cell, code) pairs at a time, and take the lowest
-id on an exact tie. TF32 is the caller's setting (off by default in PyTorch's matrix products) and can flip
-near-ties.
+All work in float32 whatever the autocast, on some cells at a time, and take the lowest id on an exact tie. TF32 is
+the caller's setting (off by default in PyTorch's matrix products) and can flip near-ties.
 """
 
 from __future__ import annotations
@@ -13,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_PAIRS = 1 << 25  # 128 MiB of float32: 2048 cells at 16384 codes, 128 cells at 2^18
+# (cell, code) pairs at a time: 2 MiB, which a core's cache holds, and 128 MiB, which fill a GPU.
+_PAIRS = {"cpu": 1 << 19}
+_PAIRS_ELSEWHERE = 1 << 25
 
 
 def euclidean(features: Tensor, codebook: Tensor) -> Tensor:
@@ -33,7 +34,8 @@ def euclidean(features: Tensor, codebook: Tensor) -> Tensor:
 
     def best(part: Tensor) -> Tensor:
         distances = part.square().sum(1, keepdim=True) + norms
-        return distances.sub_(2 * part @ codes.T).argmin(1)
+        # `min` is several times faster than `argmin` on a CPU.
+        return distances.addmm_(part, codes.T, alpha=-2).min(1).indices
 
     return _in_chunks(features, len(codes), best)
 
@@ -57,7 +59,7 @@ def dot(features: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     keys = keys.detach().float()
     offset = keys.new_zeros(len(keys)) if bias is None else bias.detach().float()
-    return _in_chunks(features, len(keys), lambda part: torch.addmm(offset, part, keys.T).argmax(1))
+    return _in_chunks(features, len(keys), lambda part: torch.addmm(offset, part, keys.T).max(1).indices)
 
 
 def nearest_kept(codebook: Tensor, kept: Tensor) -> Tensor:
@@ -78,5 +80,6 @@ def _in_chunks(features: Tensor, codes: int, best: Callable[[Tensor], Tensor]) -
     batch, width, rows, columns = features.shape
     with torch.autocast(features.device.type, enabled=False):
         flat = features.detach().float().movedim(1, -1).reshape(-1, width)  # [B*h*w, d]
-        found = [best(part) for part in flat.split(max(1, _PAIRS // codes))]
+        cells = max(1, _PAIRS.get(features.device.type, _PAIRS_ELSEWHERE) // codes)
+        found = [best(part) for part in flat.split(cells)]
     return torch.cat(found).view(batch, rows, columns)
