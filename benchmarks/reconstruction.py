@@ -1,6 +1,6 @@
 """What a tokenizer keeps of images, beside JPEG, WebP and AVIF at the same bytes.
 
-    python benchmarks/reconstruction.py SOURCE [--tokenizer patch8] [--held-out] [--sheet OUT.png] [--json]
+    python benchmarks/reconstruction.py SOURCE [--tokenizer patch8] [--held-out] [--sheet OUT.png]
 
 A picture's budget is its own payload and offset in a token data set of SOURCE; what all pictures share (codebook,
 tables) is left out on both sides (a JPEG's tables are not: its file needs them). JPEG, WebP and AVIF may shrink
@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", default="patch8")
     parser.add_argument("--held-out", action="store_true", help="every fifth picture by name alone")
     parser.add_argument("--sheet", help="a PNG of the pictures")
+    parser.add_argument("--pictures", type=int, default=4, help="how many on the sheet, the first by name")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     source = open_source(options.source)
@@ -101,7 +102,13 @@ def main() -> None:
             bar.update(1)
     if options.sheet:
         columns = ("original", "ids", *FORMATS)
-        write_sheet(options.sheet, tiles, f"{options.tokenizer} and rivals at the same bytes", columns, across=1)
+        write_sheet(
+            options.sheet,
+            tiles[: options.pictures],
+            f"{options.tokenizer} and rivals at the same bytes",
+            columns,
+            across=1,
+        )
     means = {kind: np.mean(values, 0).tolist() for kind, values in figures.items()}
     result = {
         "images": len(rows),
