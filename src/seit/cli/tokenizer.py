@@ -49,6 +49,9 @@ def tokenizer_train(
 def tokenizer_eval(
     tokenizer: Annotated[str, typer.Argument(help="A bundled name or a file.")],
     source: Annotated[str, typer.Argument(help="Images; its held-out ones are used.")],
+    size: Annotated[
+        int | None, typer.Option(help="Side of the view in pixels, if not the tokenizer's own.")
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
     silent: Quiet = False,
@@ -59,7 +62,7 @@ def tokenizer_eval(
     """
     from seit.verbs.tokenizer import eval_tokenizer
 
-    result = eval_tokenizer(tokenizer, source, device=device)
+    result = eval_tokenizer(tokenizer, source, size=size, device=device)
     print_result(result, lines_of(result))
 
 

@@ -84,11 +84,26 @@ def train_tokenizer(
     return card
 
 
-def eval_tokenizer(name: str, source: str | os.PathLike[str], *, device: str = "auto") -> dict[str, Any]:
-    """Returns a tokenizer's quality on the held-out pictures of a source (see `train_tokenizer`)."""
+def eval_tokenizer(
+    name: str, source: str | os.PathLike[str], *, size: int | None = None, device: str = "auto"
+) -> dict[str, Any]:
+    """Measures a tokenizer on the held-out pictures of a source (see `train_tokenizer`).
+
+    Args:
+        name: what `seit.tokenizers.load` opens.
+        source: what `open_source` takes.
+        size: side of the square view in pixels, where it shall not be the tokenizer's own.
+        device: auto, cpu, cuda or mps.
+
+    Returns:
+        What `evaluate` returns.
+    """
     opened = open_source(source)
     held = _held_out(opened)[1]
-    return evaluate(tokenizers.load(name, resolve(device)), held or list(opened))
+    tokenizer = tokenizers.load(name, resolve(device))
+    if size is not None:
+        tokenizer.preprocessing = {**tokenizer.preprocessing, "size": size}
+    return evaluate(tokenizer, held or list(opened))
 
 
 def evaluate(tokenizer: Tokenizer, images: Sequence[Image]) -> dict[str, Any]:
