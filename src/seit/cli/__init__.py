@@ -34,7 +34,9 @@ def main() -> None:
         app(prog_name="seit")
     except SeitError as error:
         _fail(error)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != 130:  # typer turns Ctrl-C into a silent 130
+            raise
         print("seit: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:

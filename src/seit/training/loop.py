@@ -185,7 +185,9 @@ def _resume(folder: Path, model: Classifier, optimizer: torch.optim.Optimizer, r
             "was left by another recipe", str(folder / SNAPSHOT), "remove the folder, or repeat that recipe"
         )
     if metrics.exists():
-        kept = [line for line in metrics.read_text().splitlines() if json.loads(line)["step"] <= about["step"]]
+        # A full disk may have cut the last line: what does not end is of no step that the snapshot knows.
+        whole = metrics.read_text().rpartition("\n")[0].splitlines()
+        kept = [line for line in whole if json.loads(line)["step"] <= about["step"]]
         write_bytes(metrics, "".join(line + "\n" for line in kept).encode())
     return about["step"]
 
