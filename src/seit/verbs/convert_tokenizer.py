@@ -42,7 +42,7 @@ def convert_tokenizer(
     recorded = tokenizers.card(source)
     made = {
         **recorded,
-        "converted_from": tokenizer.name,
+        "converted_from": Path(source).name if Path(source).exists() else tokenizer.name,
         "converted_with": {"seit": __version__, "torch": torch.__version__},
         **({"license": license} if license else {}),
     }
@@ -63,7 +63,7 @@ def convert_tokenizer(
         "card": made,
     }
     write_json(out / CONFIG, described)
-    write_bytes(out / CARD, model_card(tokenizer, made).encode())
+    write_bytes(out / CARD, model_card(tokenizer, described["identity"], made).encode())
     tokenizers.save(tokenizer, out / WEIGHTS, made)  # last: without it the folder is none of ours
     return {
         "out": str(out),
@@ -107,21 +107,21 @@ def push_to_hub(folder: str | os.PathLike[str], repo: str, *, private: bool = Fa
     return str(commit.commit_url)
 
 
-def model_card(tokenizer: Tokenizer, made: dict[str, Any]) -> str:
+def model_card(tokenizer: Tokenizer, identity: str, made: dict[str, Any]) -> str:
     """Returns the hub's README.md of a tokenizer: what it is, how to use it, what was recorded about it."""
     license = f"license: {made['license']}\n" if "license" in made else ""
     size = tokenizer.preprocessing["size"]
     height, width = (size, size) if isinstance(size, int) else size
-    grid = " x ".join(map(str, tokenizer.grid(height, width)))
-    rows = {
+    rows, columns = tokenizer.grid(height, width)
+    facts = {
         "family": tokenizer.family,
         "codes": f"{tokenizer.vocabulary} of width {tokenizer.codebook.shape[1]}",
-        f"ids of a view of {height} x {width} pixels": grid,
+        f"ids of a view of {height} x {width} pixels": f"{rows} x {columns}",
         "preprocessing": ", ".join(f"{key} {value}" for key, value in tokenizer.preprocessing.items()),
-        "identity": f"`{tokenizer.identity()}`",
+        "identity": f"`{identity}`",
         "made from": made["converted_from"],
     }
-    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
+    table = "\n".join(f"| {key} | {value} |" for key, value in facts.items())
     quality = "".join(
         f"| {source} | {found['images']} | {found['side']} | {found['psnr_db']} | {found['ssim']} |\n"
         for source, found in made.get("quality", {}).items()
@@ -138,7 +138,7 @@ tags:
 
 # {tokenizer.name}
 
-A frozen image tokenizer for [seit](https://pypi.org/project/seit/): pictures to integers and back.
+A frozen image tokenizer for seit: pictures to integers and back.
 
 | | |
 |---|---|
@@ -148,7 +148,7 @@ A frozen image tokenizer for [seit](https://pypi.org/project/seit/): pictures to
 from seit import tokenizers
 
 tokenizer = tokenizers.load("owner/{tokenizer.name}")  # or this folder
-ids = tokenizer.encode(images)  # float32 [B, 3, {height}, {width}] in [0, 1] -> int64 [B, {grid}]
+ids = tokenizer.encode(images)  # float32 [B, 3, {height}, {width}] in [0, 1] -> int64 [B, {rows}, {columns}]
 ```
 {quality}"""
 
