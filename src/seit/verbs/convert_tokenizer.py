@@ -50,7 +50,7 @@ def convert_tokenizer(
         made["source_sha256"] = _sha256(Path(source))
     tokenizer.name = out.name
     out.mkdir(parents=True, exist_ok=True)
-    described = {
+    described: dict[str, Any] = {
         "library": "seit",
         "family": tokenizer.family,
         "name": tokenizer.name,
