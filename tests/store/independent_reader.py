@@ -1,4 +1,4 @@
-"""A reader of token data sets, written from FORMAT.md alone; it shares no code with the package."""
+"""A reader of token data sets (zero-order and context), written from the two FORMAT.md; it shares no code."""
 
 import json
 import struct
@@ -9,41 +9,33 @@ import pyarrow as pa
 
 
 def tables(data):
-    """FORMAT.md 6: a codec's V, its b and W, its classes and, a table, the (id, share) of each slot."""
-    mode, length, vocabulary = struct.unpack_from("<8xBBxxI", data)
-    assert data[:8] == b"seitids1"
-    assert mode == 1
+    """codecs/FORMAT.md: a codec's V, its b and W, its classes and, a table, the (id, share) of each slot."""
+    magic, mode, length, vocabulary = struct.unpack_from("<8sBBxxI", data)
+    assert (magic, mode) == (b"seitids1", 1)
     lefts, ups, count = struct.unpack_from("<HHH", data, 20)
     raw = zlib.decompress(data[20 + length :])
     numbers = np.frombuffer(raw, "<u2", 2 * (vocabulary + 1) + lefts * ups)
-    costs = np.frombuffer(raw, np.uint8, offset=numbers.nbytes).reshape(count, vocabulary).astype(int)
+    costs = np.frombuffer(raw, np.uint8, offset=numbers.nbytes).reshape(count, vocabulary).tolist()
     left, up, which = np.split(numbers, [vocabulary + 1, 2 * vocabulary + 2])
     bits, words = (14, 2) if vocabulary <= 4096 else (18, 3) if vocabulary <= 65536 else (20, 3)
-    slots = []
-    for cost in costs:
-        weight = np.array([round(2 ** (31 - c % 8 / 8)) >> (c // 8) for c in cost])
-        f = 1 + weight * ((1 << bits) - vocabulary) // max(weight.sum(), 1)
-        f[f.argmax()] += (1 << bits) - f.sum()
-        slots.append((f, alias(f, bits)))
-    return vocabulary, bits, words, left, up, which.reshape(lefts, ups), slots
+    return vocabulary, bits, words, left, up, which.reshape(lefts, ups), [alias(cost, bits) for cost in costs]
 
 
-def alias(f, bits):
-    buckets = 1 << int(len(f) - 1).bit_length()
-    size = (1 << bits) // buckets
-    left = [*f.tolist(), *[0] * (buckets - len(f))]
-    small, large = (
-        [s for s in range(buckets) if test(left[s])] for test in (lambda x: x < size, lambda x: x > size)
-    )
+def alias(costs, bits):
+    weight = [round(2 ** (31 - c % 8 / 8)) >> (c // 8) for c in costs]
+    f = [1 + w * ((1 << bits) - len(weight)) // max(sum(weight), 1) for w in weight]
+    f[f.index(max(f))] += (1 << bits) - sum(f)
+    buckets = 1 << (len(f) - 1).bit_length()
+    size, left = (1 << bits) // buckets, f + [0] * (buckets - len(f))
+    small, large = [s for s in range(buckets) if left[s] < size], [s for s in range(buckets) if left[s] > size]
     out = [[(min(s, len(f) - 1), r) for r in range(size)] for s in range(buckets)]
     while small:
         s, o = small.pop(), large[-1]
         left[o] -= size - left[s]
         out[s][left[s] :] = [(o, r + left[o] - left[s]) for r in range(left[s], size)]
         if left[o] <= size:
-            large.pop()
-            small += [o] * (left[o] < size)
-    return [entry for bucket in out for entry in bucket]
+            small += [large.pop()] * (left[o] < size)
+    return f, [entry for bucket in out for entry in bucket]
 
 
 def block(payload, rows, grid, codec):
@@ -55,13 +47,11 @@ def block(payload, rows, grid, codec):
     ids = np.full((rows, grid[0] + 1, grid[1] + 1), vocabulary)
     for n, i, j in np.ndindex(rows, *grid):
         f, entries = slots[which[left[ids[n, i + 1, j]], up[ids[n, i, j + 1]]]]
-        found, share = entries[x % (1 << bits)]
-        x = int(f[found]) * (x >> bits) + share
+        ids[n, i + 1, j + 1], share = entries[x % (1 << bits)]
+        x = f[ids[n, i + 1, j + 1]] * (x >> bits) + share
         while x < 1 << 16 * (words - 1):
             x = x << 16 | next(stream)
-        ids[n, i + 1, j + 1] = found
-    assert x == 1 << 16 * (words - 1)
-    assert not list(stream)
+    assert (x, list(stream)) == (1 << 16 * (words - 1), [])
     return ids[:, 1:, 1:]
 
 

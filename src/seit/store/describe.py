@@ -93,15 +93,11 @@ def per_image(manifest: Manifest, sizes: dict[str, int], images: int) -> dict[st
 
 def rows_per_class(dataset: Any) -> dict[str, int]:
     """Returns how many rows carry each class, over all splits; multi-labels count in each of theirs."""
+    if dataset.label_kind == "none":
+        return {}
     counts = np.zeros(len(dataset.classes), np.int64)
-    for start in range(0, len(dataset), 1 << 20):
-        labels = dataset.labels_at(np.arange(start, min(start + (1 << 20), len(dataset))))
-        if labels is None:
-            return {}
-        if labels.ndim == 1:
-            counts += np.bincount(labels[labels >= 0], minlength=len(counts))
-        else:
-            counts += np.count_nonzero(labels, axis=0)
+    for shard in dataset.manifest.shards:
+        counts += dataset.reader(shard).labels.counts()
     return {name: int(count) for name, count in zip(dataset.classes, counts, strict=True)}
 
 

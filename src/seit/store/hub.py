@@ -69,7 +69,8 @@ tags: [seit, image-tokens]
 # Token data set of {source.get("name", "an unnamed source")}
 
 {about["images"]} images as grids of {h} x {w} ids by the tokenizer `{tokenizer.get("name")}`
-(identity `{str(tokenizer.get("identity"))[:16]}`), {about["codes_used"]} of {about["vocabulary"]} codes used, {size}.
+(identity `{str(tokenizer.get("identity"))[:16]}`), {about["codes_used"]} of {about["vocabulary"]} codes
+used, {size}.
 
 | split | rows |
 |---|---|

@@ -114,5 +114,13 @@ class LabelReader:
             out[i, cls] = True if self.how == "multi" else self.weights[start:stop]
         return out
 
+    def counts(self) -> np.ndarray:
+        """Returns how many rows of the shard carry each class, int64 [C]; unknown ones count nowhere."""
+        if self.how == "none" or not len(self.values):
+            return np.zeros(self.classes, np.int64)
+        if not -1 <= self.values.min() <= self.values.max() < self.classes:
+            raise self._damage(f"a label lies outside -1..{self.classes - 1}")
+        return np.bincount(self.values.astype(np.int64) + 1, minlength=self.classes + 1)[1:]
+
     def _damage(self, what: str) -> StoreError:
         return StoreError(what, self.where, "run seit verify, then seit repair")
