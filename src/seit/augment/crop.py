@@ -163,8 +163,11 @@ class ResizedCrop(Crop):
         vectors = lookup(inputs, table)
         grid = (vectors.shape[1], vectors.shape[2])
         check_sizes(grid, self.size)
-        boxes = resized_boxes(draws.uniform(self.name, 2 * TRIES + 2), grid, self.scale, self.ratio)
-        return resize(vectors, boxes, self.size)
+        return resize(vectors, self.boxes(draws, grid), self.size)
+
+    def boxes(self, draws: Draws, grid: tuple[int, int]) -> Tensor:
+        """Returns each row's box, int64 [B, 4]: top, left, height, width."""
+        return resized_boxes(draws.uniform(self.name, 2 * TRIES + 2), grid, self.scale, self.ratio)
 
     def __str__(self) -> str:
         scale, ratio = (f"({low:.3g}, {high:.3g})" for low, high in (self.scale, self.ratio))

@@ -37,13 +37,22 @@ class Noise(OnVectors):
         """Adds noise to vectors [B, d, m, m] in place; targets stay."""
         rows = self._rows(draws)
         if len(rows):
-            channels, height, width = vectors.shape[1:]
-            numbers = draws.rows(rows).normal(self.name + "/values", channels * (height * width + 1))
-            full = numbers[:, channels:].view(-1, height, width, channels)  # [b, m, m, d]
-            full += numbers[:, None, None, :channels]
+            channel, full = self.numbers(draws.rows(rows), tuple(vectors.shape[1:]))
+            full += channel[:, None, None]
             # In memory order, which is channels last: ten times as fast as along the strides.
             vectors.movedim(1, -1).index_add_(0, rows.to(vectors.device), full, alpha=self.std * self.unit)
         return vectors, targets
+
+    def numbers(self, draws: Draws, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Returns rows' standard normal numbers, channel-wise [B, d] and full-size [B, m, m, d].
+
+        Args:
+            draws: of these rows alone.
+            shape: (d, m, m).
+        """
+        channels, height, width = shape
+        numbers = draws.normal(self.name + "/values", channels * (height * width + 1))
+        return numbers[:, :channels], numbers[:, channels:].view(-1, height, width, channels)
 
     def _rows(self, draws: Draws) -> Tensor:
         u = draws.on("cpu").uniform(self.name, 1)[:, 0]

@@ -55,8 +55,13 @@ def show(
     out: Annotated[Path | None, typer.Option(help="The PNG file; TOKENS.png by default.")] = None,
     source: Annotated[str | None, typer.Option(help="The original images, where they have moved.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Its tokenizer, if not a bundled one.")] = None,
-    rows: Annotated[int, typer.Option(help="How many, drawn from all.", min=1)] = 12,
+    rows: Annotated[
+        int | None, typer.Option(help="How many, drawn from all; 12 (4 with --augment) by default.", min=1)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    augment: Annotated[
+        bool, typer.Option("--augment", help="Draw the paper's augmentations instead, before and after.")
+    ] = False,
     device: Device = "auto",
     as_json: Json = False,
     silent: Quiet = False,
@@ -67,8 +72,11 @@ def show(
     """
     from seit.verbs.show import show as verb
 
-    result = verb(tokens, out, source=source, tokenizer=tokenizer, rows=rows, seed=seed, device=device)
-    print_result(result, f"drawn to {result['out']}")
+    result = verb(
+        tokens, out, source=source, tokenizer=tokenizer, rows=rows, seed=seed, augment=augment, device=device
+    )
+    order = f"\n{result['recipe']}: {result['pipeline']}" if augment else ""
+    print_result(result, f"drawn to {result['out']}{order}")
 
 
 @app.command()

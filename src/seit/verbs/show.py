@@ -1,4 +1,4 @@
-"""`seit show`: originals beside what their ids decode to."""
+"""`seit show`: originals beside what their ids decode to, or the augmentations as they look."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from seit.report.pictures import Tile
 from seit.report.sheets import write_sheet
 from seit.store import TokenDataset
 from seit.tokenizers.base import Tokenizer
+from seit.verbs.augmented import draw_augmented
 
 
 def show(
@@ -25,8 +26,9 @@ def show(
     *,
     source: str | os.PathLike[str] | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
-    rows: int = 12,
+    rows: int | None = None,
     seed: int = 0,
+    augment: bool = False,
     device: str = "auto",
 ) -> dict[str, Any]:
     """Draws rows of a token data set as a PNG sheet: decoded, and beside their originals where these are at hand.
@@ -36,24 +38,30 @@ def show(
         out: the PNG file; TOKENS.png by default.
         source: the images it was made from, where they have moved.
         tokenizer: its tokenizer, where that is not a bundled one.
-        rows: how many, drawn from all rows.
-        seed: of the draw.
+        rows: how many, drawn from all rows; 12 by default, 4 with `augment`.
+        seed: of the draw, and of the augmentations.
+        augment: draw each augmentation of the paper's recipe instead, decoded before and after.
         device: auto, cpu, cuda or mps.
 
     Returns:
-        out, rows (their names), originals (whether they were found).
+        out, rows (their names), originals (whether they were found); with `augment` see `draw_augmented`.
 
     Raises:
-        StoreError: no token data set, another tokenizer than it was made with, or `source` lacks its images.
+        StoreError: no token data set, another tokenizer than it was made with, or `source` lacks its images or
+            is given with `augment`.
     """
     target = Path(out) if out is not None else Path(f"{os.fspath(tokens).rstrip('/')}.png")
     if target.suffix != ".png":
         raise StoreError("is not a .png", str(target), "name it so")
+    if augment and source is not None:
+        raise StoreError("originals are not drawn beside augmentations", str(source), "leave out source or augment")
     dataset = TokenDataset(tokens)
     decoder = tokenizer_of(dataset, tokenizer)
     decoder.to(resolve(device))
-    drawn = np.random.default_rng(seed).permutation(len(dataset))[:rows]
+    drawn = np.random.default_rng(seed).permutation(len(dataset))[: rows or (4 if augment else 12)]
     drawn.sort()
+    if augment:
+        return draw_augmented(dataset, decoder, drawn, target, seed)
     decoded = decode_rows(dataset, decoder, drawn)
     names = dataset.names(drawn)
     originals = _originals(dataset, source)

@@ -1,0 +1,163 @@
+"""What each augmentation does to pictures, seen through the tokenizer's decoder (paper, Fig. 3, A.1 and A.2)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seit import recipes
+from seit.augment import Draws, Pipeline, pipeline
+from seit.augment.crop import ResizedCrop, resize
+from seit.augment.cutmix import CutMix
+from seit.augment.noise import Noise
+from seit.augment.swap import Swap
+from seit.augment.synonym import Synonym
+from seit.errors import StoreError
+from seit.models import stem_of
+from seit.report.pictures import Tile
+from seit.report.sheets import write_sheet
+from seit.store import TokenDataset
+from seit.tokenizers.base import Tokenizer
+
+RECIPE = "token-in1k"
+"""The paper's, whose augmentations are drawn."""
+CHANNELS = 32
+"""Most channels that are changed one by one; the paper's codes have as many."""
+
+
+@torch.inference_mode()
+def draw_augmented(
+    dataset: TokenDataset, decoder: Tokenizer, rows: np.ndarray, out: Path, seed: int = 0
+) -> dict[str, Any]:
+    """Draws rows before and after each augmentation of the paper's recipe as a PNG sheet.
+
+    One row of the sheet is one augmentation by itself, on the whole grid; what training gives to some rows only is
+    given to every row here, so that it is seen. Then the recipe as it trains. At the end the first picture with the
+    codebook's root mean square entry added to one channel of its vectors after another.
+
+    Args:
+        dataset: the token data set.
+        decoder: its tokenizer.
+        rows: which rows; CutMix mixes the first with the second, the third with the fourth.
+        out: the PNG file.
+        seed: of the augmentations.
+
+    Returns:
+        out, rows (their names), recipe, pipeline (the recipe's, as it prints itself).
+
+    Raises:
+        StoreError: the data set has no codebook.
+    """
+    if dataset.codebook is None:
+        raise StoreError("has no codebook", dataset.path, "tokenize the images again")
+    names = dataset.names(rows)
+    ids = torch.from_numpy(dataset.ids(rows).astype(np.int64))
+    table = torch.from_numpy(np.array(dataset.codebook))
+    augment = _recipe_pipeline(table, dataset.grid)
+    draws = Draws(seed, 0, torch.arange(len(rows)), len(rows))
+    before = _decoded(decoder, _lookup(ids, table))
+    tiles = []
+    for what, said, vectors in _steps(augment, ids, table, draws, names):
+        pictures = _decoded(decoder, _whole_grid(vectors, dataset.grid))
+        for shown, line, name, picture in zip(before, said, names, pictures, strict=True):
+            tiles.append(Tile((shown, picture), (what, f"{name}: {line}")))
+    unit, spread = float(table.square().mean().sqrt()), table.std(0)
+    for channel, picture in enumerate(_decoded(decoder, _shifted(ids[:1], table, unit))):
+        constant = f"{unit:.3g} added to channel {channel} of {table.shape[1]}"
+        tiles.append(Tile((before[0], picture), (constant, f"{names[0]}: its own spread is {spread[channel]:.3g}")))
+    title = f"{Path(dataset.path).name}: augmentations of {RECIPE}, seen through {decoder.name}"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_sheet(out, tiles, title, ("decoded", "augmented and decoded"), across=len(rows))
+    return {"out": str(out), "rows": names, "recipe": RECIPE, "pipeline": str(augment)}
+
+
+def _recipe_pipeline(table: Tensor, grid: tuple[int, int]) -> Pipeline:
+    """Returns the recipe's pipeline for ids of this grid."""
+    recipe = recipes.load(RECIPE)
+    shared = inspect.signature(pipeline).parameters.keys() & recipe.to_json().keys()
+    stem = stem_of(recipe.stem)
+    size = (stem.input_side(grid[0]), stem.input_side(grid[1]))
+    return pipeline(grid, size, 1000, codebook=table, **{name: getattr(recipe, name) for name in shared})
+
+
+def _steps(
+    augment: Pipeline, ids: Tensor, table: Tensor, draws: Draws, names: list[str]
+) -> Iterator[tuple[str, list[str], Tensor]]:
+    """Yields each augmentation by itself, then all: its name, what it did to each row, vectors [B, d, m, m]."""
+    vectors, labels = _lookup(ids, table), torch.arange(len(ids))
+    cells = f"of {ids[0].numel()} ids"
+    for step in [*augment.on_ids, augment.crop, *augment.on_vectors]:
+        match step:
+            case Synonym():
+                changed = step(ids, draws)
+                counts = (changed != ids).flatten(1).sum(1).tolist()
+                yield str(step), [f"{count} {cells} replaced" for count in counts], _lookup(changed, table)
+            case Swap():
+                changed = Swap(1.0)(ids, draws)
+                counts = (changed != ids).flatten(1).sum(1).tolist()
+                said = [f"{count} {cells} changed" for count in counts]
+                yield f"{step}, here in every row", said, _lookup(changed, table)
+            case ResizedCrop():
+                boxes = step.boxes(draws, (ids.shape[1], ids.shape[2])).tolist()
+                said = [f"{box[2]} x {box[3]} cells from row {box[0]}, column {box[1]}" for box in boxes]
+                yield str(step), said, step(ids, table, draws)
+            case CutMix():
+                mixed, targets = step(vectors.clone(), torch.eye(len(ids)), draws)
+                yield str(step), _shares(targets, names), mixed
+            case Noise():
+                channel, full = step.numbers(draws, tuple(vectors.shape[1:]))
+                size = step.std * step.unit
+                low, high = table.std(0).aminmax()
+                said = [f"{size:.3g} where the channels spread by {low:.3g} to {high:.3g}"] * len(ids)
+                noisy = vectors + size * channel[:, :, None, None]
+                yield f"{step}, channel-wise alone, in every row", said, noisy
+                yield f"{step}, full-size alone, in every row", said, vectors + size * full.movedim(-1, 1)
+    # Every row its own class and no smoothing: the mixed targets then say how much of whom a row holds.
+    everything = Pipeline(augment.on_ids, augment.crop, augment.on_vectors, len(ids), smoothing=0)
+    vectors, targets = everything(ids, labels, table, draws)
+    yield "all together, each as often as in training", _shares(targets, names), vectors
+
+
+def _shares(targets: Tensor, names: list[str]) -> list[str]:
+    """Says of each row how much of which picture it holds."""
+    rows = []
+    for row in targets.tolist():
+        held = sorted(((share, name) for share, name in zip(row, names, strict=True) if share > 0), reverse=True)
+        rows.append(" and ".join(f"{100 * share:.0f}% {name}" for share, name in held))
+    return rows
+
+
+def _lookup(ids: Tensor, table: Tensor) -> Tensor:
+    return table[ids].movedim(-1, 1)
+
+
+def _shifted(ids: Tensor, table: Tensor, constant: float) -> Tensor:
+    """Returns vectors [channels, d, h, w] of ids [1, h, w], each with a constant in one channel (Fig. A.2)."""
+    channels = min(table.shape[1], CHANNELS)
+    vectors = _lookup(ids, table).repeat(channels, 1, 1, 1)
+    each = torch.arange(channels)
+    vectors[each, each] += constant
+    return vectors
+
+
+def _whole_grid(vectors: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Returns vectors [B, d, m, m] resized back to the grid, because many decoders take no other."""
+    size = (vectors.shape[2], vectors.shape[3])
+    if size == grid:
+        return vectors
+    boxes = torch.tensor([[0, 0, *size]]).expand(len(vectors), -1)
+    return resize(vectors.movedim(1, -1), boxes, grid)
+
+
+def _decoded(decoder: Tokenizer, vectors: Tensor) -> list[np.ndarray]:
+    """Returns the picture uint8 [H, W, 3] that each row's vectors decode to."""
+    device = decoder.codebook.device
+    # One by one: 32 pictures at once would take a large decoder's activations beyond a laptop's memory.
+    images = (decoder.decode_vectors(row[None].to(device))[0].clamp(0, 1) for row in vectors)
+    return [(image * 255).round().byte().permute(1, 2, 0).cpu().numpy() for image in images]
