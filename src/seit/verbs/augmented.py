@@ -69,8 +69,8 @@ def draw_augmented(
             tiles.append(Tile((shown, picture), (what, f"{name}: {line}")))
     unit, spread = float(table.square().mean().sqrt()), table.std(0)
     for channel, picture in enumerate(_decoded(decoder, _shifted(ids[:1], table, unit))):
-        constant = f"{unit:.3g} added to channel {channel} of {table.shape[1]}"
-        tiles.append(Tile((before[0], picture), (constant, f"{names[0]}: its own spread is {spread[channel]:.3g}")))
+        what = f"{unit:.3g} added to channel {channel} of {table.shape[1]}, whose spread is {spread[channel]:.3g}"
+        tiles.append(Tile((before[0], picture), (what, names[0])))
     title = f"{Path(dataset.path).name}: augmentations of {RECIPE}, seen through {decoder.name}"
     out.parent.mkdir(parents=True, exist_ok=True)
     write_sheet(out, tiles, title, ("decoded", "augmented and decoded"), across=len(rows))
