@@ -156,7 +156,7 @@ def count(partial: Path, numbers: list[int], vocabulary: int) -> np.ndarray:
     """Counts how often each tokenizer id occurs in the parts, int64 [vocabulary]."""
     counts = np.zeros(vocabulary, np.int64)
     for number in numbers:
-        ids = staging.read_part(partial, number).ids.reshape(-1)
+        ids = staging.read_ids(partial, number)[1].reshape(-1)
         for first in range(0, len(ids), CHUNK_CELLS):
             counts += np.bincount(ids[first : first + CHUNK_CELLS], minlength=vocabulary)
     return counts
@@ -166,9 +166,9 @@ def fit(partial: Path, numbers: list[int], fixed: Fixed, name: str, new_id: np.n
     """Fits a codec on the stored ids of the parts, or on evenly spaced rows of many."""
     from seit import codecs  # numba: not for who only opens a store
 
-    rows = sum(len(staging.read_part(partial, number)) for number in numbers)
+    rows = sum(len(staging.read_ids(partial, number)[1]) for number in numbers)
     step = max(1, -(-rows * fixed.grid[0] * fixed.grid[1] // FIT_CELLS))
-    picked = [new_id[staging.read_part(partial, number).ids[::step]] for number in numbers]
+    picked = [new_id[staging.read_ids(partial, number)[1][::step]] for number in numbers]
     return codecs.fit(name, np.concatenate(picked), max(2, vocabulary))  # a codec takes two codes or more
 
 

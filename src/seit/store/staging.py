@@ -64,22 +64,30 @@ def write_part(folder: Path, number: int, part: Part) -> None:
 
 def read_part(folder: Path, number: int) -> Part:
     """Reads part `number`; its ids and labels are views of the mapped file."""
+    batch, split, ids = _mapped(folder, number)
+    shape, labels = batch.schema.metadata[b"labels"].decode(), None
+    if shape:
+        dtype, width = shape.split()
+        labels = _plain(batch.column("labels"), dtype)
+        labels = labels.reshape(len(ids), int(width)) if int(width) else labels
+    return Part(split, ids, labels, RowTable.from_columns(batch))
+
+
+def read_ids(folder: Path, number: int) -> tuple[str, np.ndarray]:
+    """Returns the split and the ids [n, h, w] of part `number` alone, as a view of the mapped file."""
+    return _mapped(folder, number)[1:]
+
+
+def _mapped(folder: Path, number: int) -> tuple[pa.RecordBatch, str, np.ndarray]:
     path = folder / f"part-{number:06d}.arrow"
     try:
         with pa.memory_map(str(path)) as source:
             batch = pa.ipc.open_file(source).get_batch(0)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"cannot be read ({error})", str(path), "delete it and run the command again") from None
-    metadata = {key.decode(): value.decode() for key, value in batch.schema.metadata.items()}
-    dtype, h, w = metadata["ids"].split()
-    n = batch.num_rows
-    ids = _plain(batch.column("ids"), dtype).reshape(n, int(h), int(w))
-    labels = None
-    if metadata["labels"]:
-        dtype, width = metadata["labels"].split()
-        labels = _plain(batch.column("labels"), dtype)
-        labels = labels.reshape(n, int(width)) if int(width) else labels
-    return Part(metadata["split"], ids, labels, RowTable.from_columns(batch))
+    dtype, h, w = batch.schema.metadata[b"ids"].decode().split()
+    ids = _plain(batch.column("ids"), dtype).reshape(batch.num_rows, int(h), int(w))
+    return batch, batch.schema.metadata[b"split"].decode(), ids
 
 
 def _plain(column: pa.Array, dtype: str) -> np.ndarray:
@@ -101,7 +109,7 @@ def regrouped(folder: Path, numbers: list[int], rows: int) -> Iterator[Part]:
     order: list[str] = []
     by_split: dict[str, list[int]] = {}
     for number in numbers:
-        split = read_part(folder, number).split
+        split, _ = read_ids(folder, number)
         if split not in order:
             order.append(split)
         by_split.setdefault(split, []).append(number)
