@@ -23,12 +23,12 @@ def save(
     about: Mapping[str, Any],
     extra: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Writes weights, optimizer moments, `about` (JSON) and `extra` tensors.
+    """Writes weights, the optimizer's state, `about` (JSON) and `extra` tensors.
 
     Args:
         path: the file.
         module: its state dict is kept.
-        optimizer: its tensors are kept; learning rates are the caller's business.
+        optimizer: its moments are kept, and the numbers of its groups (LAMB counts its steps there).
         about: where the training stands, and what it is.
         extra: any further tensors.
     """
@@ -36,10 +36,11 @@ def save(
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in moments.items()}
     tensors |= {f"extra.{key}": value for key, value in (extra or {}).items()}
+    groups = [{key: _number(value) for key, value in group.items()} for group in optimizer.param_groups]
+    groups = [{key: value for key, value in group.items() if value is not None} for group in groups]
+    metadata = {"about": json.dumps(about), "groups": json.dumps(groups)}
     with atomic(path) as temporary:
-        save_file(
-            {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, {"about": json.dumps(about)}
-        )
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata)
 
 
 def restore(
@@ -54,6 +55,7 @@ def restore(
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            groups = json.loads(file.metadata().get("groups", "[]"))
         module.load_state_dict(_under(tensors, "module."))
         described = optimizer.state_dict()
         moments: dict[int, dict[str, Tensor]] = {}
@@ -61,9 +63,16 @@ def restore(
             index, name = key.split(".", 1)
             moments.setdefault(int(index), {})[name] = value
         described["state"] = moments
+        for group, numbers in zip(described["param_groups"], groups, strict=False):
+            group.update(numbers)
         optimizer.load_state_dict(described)
+        for parameter, state in optimizer.state.items():
+            for name, value in state.items():  # in the parameter's own layout, or sums (of LAMB) round otherwise
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise RunError(f"does not fit this training ({error})", str(path), "remove it to start anew") from error
+        first = str(error).partition("\n")[0]
+        raise RunError(f"does not fit this training ({first})", str(path), "remove it to start anew") from error
     return about, _under(tensors, "extra.")
 
 
@@ -78,6 +87,13 @@ def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
             return json.loads(file.metadata()["about"])
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise RunError(f"is not a snapshot of ours ({error})", str(path), "remove it to start anew") from error
+
+
+def _number(value: Any) -> Any:
+    """Returns a number of an optimizer's group as JSON takes it, or None for what is none."""
+    if isinstance(value, Tensor) and value.ndim == 0:
+        return value.item()
+    return value if isinstance(value, int | float) else None
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -129,7 +129,8 @@ def load(run: str | os.PathLike[str], device: str | torch.device = "cpu") -> Ima
     try:
         classifier = Classifier.from_pretrained(str(run / CLASSIFIER))
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
-        raise RunError(f"is damaged ({error})", str(run / CLASSIFIER), "copy it again, or train again") from error
+        first = str(error).partition("\n")[0]
+        raise RunError(f"is damaged ({first})", str(run / CLASSIFIER), "copy it again, or train again") from error
     tokenizer = None
     if about["recipe"]["input"] == "ids":
         if not (run / TOKENIZER).exists():
