@@ -33,15 +33,15 @@ def accuracy(classify: Classify, rows: Rows, classes: list[str], silent: bool = 
         (classes without rows are left out); confusion [C][C], rows by true and predicted class.
 
     Raises:
-        RunError: rows without labels.
+        RunError: rows without a label, or with several.
     """
     counts, top5 = np.zeros((len(classes), len(classes)), int), 0
     step = max(1, min(512, _CELLS // (rows.grid[0] * rows.grid[1])))
     with torch.inference_mode(), progress(len(rows), "evaluate", "images", silent=silent) as bar:
         for start in range(0, len(rows), step):
             inputs, labels = rows.batch(np.arange(start, min(start + step, len(rows))))
-            if labels is None:
-                raise RunError("the rows have no labels to compare with", cure="give images in class folders")
+            if labels is None or labels.ndim != 1 or (labels < 0).any():
+                raise RunError("not every row has one class to compare with", cure="give images in class folders")
             ranked = classify(torch.from_numpy(inputs)).topk(min(5, len(classes))).indices.cpu().numpy()
             np.add.at(counts, (labels, ranked[:, 0]), 1)
             top5 += int((ranked == labels[:, None]).any(1).sum())

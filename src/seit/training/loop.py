@@ -133,8 +133,8 @@ def _feed(rows: Rows, recipe: Recipe, plan: Plan, step: int) -> Iterator[tuple[i
     for epoch in range(step // plan.epoch_steps, math.ceil(plan.steps / plan.epoch_steps)):
         start = (step % plan.epoch_steps) * plan.batch_size if epoch == step // plan.epoch_steps else 0
         for positions, inputs, labels in batches(rows, plan.batch_size, recipe.seed, epoch, start, drop_last=True):
-            if labels is None:
-                raise RunError("the rows have no labels", cure="give images that lie in class folders")
+            if labels is None or (labels.ndim == 1 and labels.min() < 0):
+                raise RunError("not every row has a label", cure="give images that lie in class folders")
             yield epoch, torch.from_numpy(positions), torch.from_numpy(inputs), torch.from_numpy(labels)
 
 

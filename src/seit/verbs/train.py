@@ -75,6 +75,8 @@ def train(
     opened: Source | TokenDataset = open_source(data) if wanted.input == "pixels" else TokenDataset(data, "train")
     if not opened.classes:
         raise RunError("has no labels to learn", os.fspath(data), "give images that lie in class folders")
+    if isinstance(opened, TokenDataset) and opened.label_kind != "class":
+        raise RunError(f"has {opened.label_kind} labels", os.fspath(data), "training takes one class a row")
     encoder = _tokenizer(opened, tokenizer) if isinstance(opened, TokenDataset) else None
     about = _about(data, opened, wanted) | {"command": command, "versions": _versions()}
     if done := _finished(out, about):
