@@ -1,0 +1,52 @@
+"""The learning rate against the formula written plainly, and what a plan makes of epochs."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seit.training import Recipe
+from seit.training.loop import Plan
+from seit.training.schedule import learning_rate
+
+
+def naive(step, steps, warmup, peak, final):
+    """Steps up in equal parts, the peak, then half a cosine, as a list."""
+    up = [peak * i / (warmup + 1) for i in range(1, warmup + 1)]
+    down = steps - warmup
+    after = [final + (peak - final) * (1 + math.cos(math.pi * i / down)) / 2 for i in range(down)]
+    return (up + after)[step]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 200), st.floats(0, 0.99), st.floats(1e-6, 1), st.floats(0, 1))
+def test_learning_rate_is_a_line_and_then_half_a_cosine(steps, share, peak, final):
+    warmup, final = int(share * steps), final * peak
+    for step in range(steps):
+        wanted = naive(step, steps, warmup, peak, final)
+        assert learning_rate(step, steps, warmup, peak, final) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_learning_rate_reaches_its_peak_once_and_nears_its_end():
+    rates = [learning_rate(step, 1000, 100, 1e-3, 1e-5) for step in range(1000)]
+    assert max(rates) == rates[100] == 1e-3
+    assert rates[0] > 0
+    assert rates[:101] == sorted(rates[:101])
+    assert rates[100:] == sorted(rates[100:], reverse=True)
+    assert 1e-5 < rates[-1] < 1.01e-5
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "epochs", "wanted"),
+    [
+        (60, 20, 8, (20, 3, 24, 2)),
+        (65, 20, 8, (20, 3, 24, 2)),  # five rows of each epoch are left out
+        (7, 128, 2, (7, 1, 2, 0)),  # fewer rows than a batch: all of them
+        (1000, 10, 0.55, (10, 100, 55, 50)),
+        (5, 5, 0.6, (5, 1, 1, 0)),
+    ],
+)
+def test_a_plan_counts_whole_batches(rows, batch_size, epochs, wanted):
+    plan = Plan.of(Recipe(batch_size=batch_size, epochs=epochs), rows)
+    assert (plan.batch_size, plan.epoch_steps, plan.steps, plan.warmup) == wanted
