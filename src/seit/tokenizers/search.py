@@ -81,5 +81,7 @@ def _in_chunks(features: Tensor, codes: int, best: Callable[[Tensor], Tensor]) -
     with torch.autocast(features.device.type, enabled=False):
         flat = features.detach().float().movedim(1, -1).reshape(-1, width)  # [B*h*w, d]
         cells = max(1, _PAIRS.get(features.device.type, _PAIRS_ELSEWHERE) // codes)
-        found = [best(part) for part in flat.split(cells)]
+        # An exported program takes any batch, and so cannot know how many chunks there are.
+        parts = (flat,) if torch.compiler.is_compiling() else flat.split(cells)
+        found = [best(part) for part in parts]
     return torch.cat(found).view(batch, rows, columns)
