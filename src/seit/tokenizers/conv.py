@@ -99,7 +99,7 @@ class ConvTokenizer(Tokenizer):
 
     def config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return self._config
+        return {**self._config, "codes": self.vocabulary}
 
     def features(self, images: Tensor) -> Tensor:
         """Maps images [B, 3, H, W] in [0, 1] to features [B, d, H/p, W/p]."""

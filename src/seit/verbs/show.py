@@ -93,7 +93,8 @@ def tokenizer_of(dataset: TokenDataset, given: str | os.PathLike[str] | None = N
         TokenizerError: there is none of that name.
     """
     about = dataset.tokenizer
-    found = tokenizers.load(given or about["name"])
+    # A manifest may name anything: only what the user names is fetched.
+    found = tokenizers.load(given or about["name"], download=given is not None)
     found.preprocessing = about["preprocessing"]
     if found.identity() != about["identity"]:
         raise StoreError(

@@ -61,6 +61,7 @@ def tokenize(
     if codec not in codecs.NAMES:
         raise CodecError(f"there is no codec {codec!r}", "--codec", nearest_names(codec, codecs.NAMES))
     encoder = tokenizers.load(tokenizer, resolve(device))
+    torch.backends.cudnn.allow_tf32 = False  # its rounding moves ids
     if size is not None:
         encoder.preprocessing = {**encoder.preprocessing, "size": size}
     side = encoder.preprocessing["size"]

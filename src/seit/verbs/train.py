@@ -195,7 +195,7 @@ def _tokenizer(dataset: TokenDataset, given: str | os.PathLike[str] | None) -> T
     """
     about = dataset.tokenizer
     try:
-        found = tokenizers.load(given or about["name"])
+        found = tokenizers.load(given or about["name"], download=given is not None)
     except TokenizerError:
         if given is not None:
             raise
