@@ -66,6 +66,24 @@ def tokenizer_eval(
     print_result(result, lines_of(result))
 
 
+@tokenizer_app.command("convert")
+def tokenizer_convert(
+    source: Annotated[str, typer.Argument(help="A checkpoint as published, a hub id, a bundled name or a file.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    license: Annotated[str, typer.Option(help="Of the weights, for the model card.")] = "",
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Write any tokenizer as safetensors and JSON, with a model card.
+
+    Example: seit tokenizer convert patch8 patch8-folder
+    """
+    from seit.verbs.convert_tokenizer import convert_tokenizer
+
+    result = convert_tokenizer(source, out, license=license)
+    print_result(result, lines_of(result))
+
+
 def _numbers(text: str) -> tuple[int, ...]:
     """Returns the numbers of a list such as 128,64."""
     try:
