@@ -38,6 +38,7 @@ ONLY = {
     "report": {"errors", "files"},
 }
 TORCH_FREE = ["errors", "files", "progress", "device", "images", "codecs", "store", "loading", "report", "cli"]
+FITS_WITH_TORCH = SRC / "codecs" / "learned_fit.py"  # imported by who fits the learned codec, never by who reads
 
 
 def folder_of(path: Path) -> str:
@@ -95,7 +96,7 @@ def module_level_imports(tree: ast.Module) -> set[str]:
 
 @pytest.mark.parametrize("path", [SRC / "__init__.py", *modules()], ids=lambda path: str(path.relative_to(SRC)))
 def test_no_torch_at_module_level_where_no_network_is(path):
-    if (path.parent == SRC and path.name == "__init__.py") or folder_of(path) in TORCH_FREE:
+    if path != FITS_WITH_TORCH and (path == SRC / "__init__.py" or folder_of(path) in TORCH_FREE):
         assert not module_level_imports(ast.parse(path.read_text())) & {"torch", "timm", "torchvision"}
 
 
@@ -103,7 +104,7 @@ def test_reading_a_token_data_set_and_importing_every_torch_free_module_does_not
     names = [
         "seit." + ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__")
         for path in modules()
-        if folder_of(path) in TORCH_FREE
+        if folder_of(path) in TORCH_FREE and path != FITS_WITH_TORCH
     ]
     program = f"""
 import importlib, sys, pickle
