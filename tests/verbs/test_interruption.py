@@ -1,0 +1,269 @@
+"""Killed and interrupted anywhere, a second call ends with what an undisturbed one gives, bit for bit.
+
+The children are forked from a server that has imported torch and computed nothing, so each costs a fork. They end
+themselves at a chosen moment (a step, or the n-th file put in its place), by the same signals as a user's.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import draw_shapes
+
+import seit
+from seit.store import TokenDataset
+
+SERVER = multiprocessing.get_context("forkserver")
+SETTINGS = {"epochs": "4", "batch_size": "16", "cutmix": "0.5", "drop_path": "0.2", "learned": "true"}
+LIMIT = 120
+# Imported once by the server: also what numba and the hub import late, or every child would spend a second on it.
+PRELOADED = ["seit.verbs.train", "seit.verbs.tokenize", "seit.cli", "numba.cpython.unicode", "numba.np.arraymath"]
+PRELOADED += ["numba.np.linalg", "scipy.linalg", "huggingface_hub.hub_mixin", "huggingface_hub.repocard"]
+
+
+def _ends(count: int, number: int) -> None:
+    """Replaces the placing of files by one that ends this process at the `count`-th, before it is done."""
+    replace, done = os.replace, []
+
+    def counted(source, target):
+        done.append(target)
+        if len(done) == count:
+            os.kill(os.getpid(), number)
+        replace(source, target)
+
+    os.replace = counted
+
+
+def _ends_at_step(step: int, number: int) -> None:
+    from seit.training import loop
+
+    make = loop._step
+
+    def counted(model, augment, optimizer, recipe, plan, at, batch):
+        if at == step:
+            signal.raise_signal(number)
+        return make(model, augment, optimizer, recipe, plan, at, batch)
+
+    loop._step = counted
+
+
+def _ends_at_batch(count: int, number: int) -> None:
+    from seit.verbs import tokenize
+
+    encode, done = tokenize.encode_views, []
+
+    def counted(encoder, views):
+        done.append(views)
+        if len(done) == count:
+            signal.raise_signal(number)
+        return encode(encoder, views)
+
+    tokenize.encode_views = counted
+    tokenize._BATCH_PIXELS = 32 * 32 * 8  # small batches and shards, so that there is a middle
+    tokenize._SHARD_ROWS = 16
+
+
+MOMENTS = {"file": _ends, "step": _ends_at_step, "batch": _ends_at_batch}
+
+
+def _child(arguments: list[str], moment: tuple[str, int, int] | None, log: str) -> None:
+    """Runs one command in a forked process, to end at `moment`: (what, number of it, signal)."""
+    import torch
+
+    import seit.cli
+
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.stdout = sys.stderr = open(log, "w")  # noqa: SIM115
+    _ends_at_batch(0, 0)
+    if moment is not None:
+        MOMENTS[moment[0]](*moment[1:])
+    sys.argv = ["seit", *arguments]
+    seit.cli.main()
+
+
+def call(arguments: list[object], moment: tuple[str, int, int] | None = None) -> tuple[int, str]:
+    """Returns the exit code (negative: the signal) and everything that was printed."""
+    SERVER.set_forkserver_preload(PRELOADED)
+    log = Path(os.environ["PYTEST_LOG"])
+    process = SERVER.Process(target=_child, args=([str(a) for a in arguments], moment, str(log)))
+    process.start()
+    process.join(LIMIT)
+    assert process.exitcode is not None, "it hangs"
+    return process.exitcode, log.read_text()
+
+
+@pytest.fixture(autouse=True)
+def _log(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTEST_LOG", str(tmp_path / "log.txt"))
+
+
+def train_command(data: Path, out: Path) -> list[object]:
+    settings = [word for pair in SETTINGS.items() for word in ("--set", "=".join(pair))]
+    return ["train", data, "--out", out, *settings, "--quiet"]
+
+
+def tokenize_command(source: Path, out: Path) -> list[object]:
+    return ["tokenize", source, out, "--tokenizer", "patch4", "--size", "32", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """39 training and 9 held-out pictures, and their ids: an odd number of rows, in small parts."""
+    folder = tmp_path_factory.mktemp("few")
+    draw_shapes(folder / "few", 13, 3)
+    seit.tokenize(folder / "few", folder / "few.tokens", tokenizer="patch4", size=32)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(few, tmp_path_factory):
+    """A run that nobody interrupted: 8 steps in 4 epochs."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    os.environ["PYTEST_LOG"] = str(out.with_name("log.txt"))
+    code, printed = call(train_command(few / "few.tokens", out))
+    assert code == 0, printed
+    return out
+
+
+def lines_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def assert_same_run(found: Path, wanted: Path) -> None:
+    for name in ("classifier/model.safetensors", "classifier/config.json", "tokenizer.safetensors"):
+        assert (found / name).read_bytes() == (wanted / name).read_bytes(), name
+    assert lines_of(found / "metrics.jsonl") == lines_of(wanted / "metrics.jsonl")
+    mine, theirs = (json.loads((run / "result.json").read_text()) for run in (found, wanted))
+    same = ("top1", "held_out_rows", "parameters")
+    assert {key: mine[key] for key in same} == {key: theirs[key] for key in same}
+    assert not (found / "snapshot.safetensors").exists()
+
+
+# Files are put in their place in this order: run.json; a snapshot after each of the first three epochs, each after
+# that epoch's line of metrics; the tokenizer; weights; config; result. A resumed run also rewrites its metrics.
+FILES = {1: "run.json", 3: "snapshot", 6: "weights", 7: "config", 8: "result"}
+
+
+@pytest.mark.parametrize("count", FILES, ids=FILES.get)
+def test_a_training_killed_while_it_writes_goes_on_to_the_same_weights(count, few, undisturbed, tmp_path):
+    out = tmp_path / "run"
+    command = train_command(few / "few.tokens", out)
+    code, _ = call(command, ("file", count, signal.SIGKILL))
+    assert code == -signal.SIGKILL
+    assert not (out / "result.json").exists()
+    if count <= 7:
+        with pytest.raises(seit.SeitError, match=r"not a run|not finished"):
+            seit.load(out)
+    code, printed = call(command)
+    assert code == 0, printed
+    assert_same_run(out, undisturbed)
+
+
+def test_a_training_killed_five_times_goes_on_to_the_same_weights(few, undisturbed, tmp_path):
+    out = tmp_path / "run"
+    command = train_command(few / "few.tokens", out)
+    for step in (0, 1, 3, 4, 7):
+        assert call(command, ("step", step, signal.SIGKILL))[0] == -signal.SIGKILL
+    code, printed = call(command)
+    assert code == 0, printed
+    assert_same_run(out, undisturbed)
+
+
+def test_ctrl_c_in_a_training_is_one_line_and_code_130_and_resumes(few, undisturbed, tmp_path):
+    out = tmp_path / "run"
+    command = train_command(few / "few.tokens", out)
+    code, printed = call(command, ("step", 5, signal.SIGINT))
+    assert (code, printed) == (130, "seit: interrupted; the same command goes on from here\n")
+    assert (out / "snapshot.safetensors").exists()
+    with pytest.raises(seit.SeitError, match="not finished"):
+        seit.load(out)
+    assert call(command)[0] == 0
+    assert_same_run(out, undisturbed)
+
+
+def test_half_a_line_of_metrics_does_not_stop_a_resumed_training(few, undisturbed, tmp_path):
+    out = tmp_path / "run"
+    command = train_command(few / "few.tokens", out)
+    call(command, ("step", 5, signal.SIGKILL))
+    with open(out / "metrics.jsonl", "a") as file:
+        file.write('{"step": 6, "epo')  # a full disk cuts a line
+    code, printed = call(command)
+    assert code == 0, printed
+    assert_same_run(out, undisturbed)
+
+
+@pytest.fixture(scope="module")
+def whole(few, tmp_path_factory):
+    """A token data set that nobody interrupted, staged in shards of 16."""
+    out = tmp_path_factory.mktemp("whole") / "few.tokens"
+    os.environ["PYTEST_LOG"] = str(out.with_name("log.txt"))
+    code, printed = call(tokenize_command(few / "few", out))
+    assert code == 0, printed
+    return out
+
+
+def assert_same_store(found: Path, wanted: Path) -> None:
+    files = sorted(path.relative_to(wanted) for path in wanted.rglob("*") if path.is_file())
+    assert sorted(path.relative_to(found) for path in found.rglob("*") if path.is_file()) == files
+    for name in files:
+        if name.name != "manifest.json":  # it holds the date and the command
+            assert (found / name).read_bytes() == (wanted / name).read_bytes(), name
+    mine, theirs = TokenDataset(found), TokenDataset(wanted)
+    assert (mine.ids(range(len(mine))) == theirs.ids(range(len(theirs)))).all()
+    assert mine.names(range(len(mine))) == theirs.names(range(len(theirs)))
+    assert not found.with_name(found.name + ".partial").exists()
+
+
+# While encoding the 3rd and the 7th batch of 8 (shards are of 16, so the first is whole by the 3rd); while putting
+# the plan, a shard, and a file of the finished data set in their places.
+DISTURBANCES = [("batch", n, signal.SIGKILL) for n in (3, 7)] + [("file", n, signal.SIGKILL) for n in (1, 4, 6)]
+DISTURBANCES += [("batch", 3, signal.SIGINT), ("file", 6, signal.SIGINT)]
+
+
+@pytest.mark.parametrize("moment", DISTURBANCES, ids=lambda moment: f"{moment[2].name} at {moment[0]} {moment[1]}")
+def test_a_disturbed_tokenize_leaves_nothing_and_goes_on_to_the_same_store(moment, few, whole, tmp_path):
+    out = tmp_path / "few.tokens"
+    command = tokenize_command(few / "few", out)
+    code, printed = call(command, moment)
+    if moment[2] == signal.SIGINT:
+        assert (code, printed) == (130, "seit: interrupted; the same command goes on from here\n")
+    else:
+        assert code == -signal.SIGKILL
+    assert not out.exists()
+    with pytest.raises(seit.SeitError, match="not a token data set"):
+        seit.info(out)
+    code, printed = call(command)
+    assert code == 0, printed
+    assert_same_store(out, whole)
+
+
+def test_the_shards_of_an_interrupted_call_are_not_encoded_again(few, whole, tmp_path):
+    out = tmp_path / "few.tokens"
+    command = tokenize_command(few / "few", out)
+    call(command, ("batch", 6, signal.SIGKILL))
+    staged = {path: path.stat().st_mtime_ns for path in (tmp_path / "few.tokens.partial").glob("part-*")}
+    assert (
+        len(staged) == 3
+    )  # 39 training pictures in shards of 16, 16 and 7 are 5 batches; 9 held-out ones are 2 more
+    code, printed = call(command, ("batch", 3, signal.SIGKILL))  # it has no third batch to encode
+    assert code == 0, printed
+    assert_same_store(out, whole)
+
+
+def test_two_of_a_kind_do_not_mix(few, tmp_path):
+    out = tmp_path / "few.tokens"
+    call(tokenize_command(few / "few", out), ("batch", 6, signal.SIGKILL))
+    other = [*tokenize_command(few / "few", out), "--codec", "zero-order"]
+    code, printed = call(other)
+    assert code == 1
+    assert "few.tokens.partial: holds the beginning of another data set" in printed
+    shutil.rmtree(tmp_path / "few.tokens.partial")
+    assert call(other)[0] == 0
