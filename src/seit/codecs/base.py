@@ -51,10 +51,12 @@ class Codec(ABC):
         vocabulary: K; ids are 0..K-1.
         grid: (h, w).
         rows_per_block: rows that share coder state.
+        smallest_block: bytes of the coder state, which every block has.
     """
 
     mode: ClassVar[int]
     name: str
+    smallest_block: int
 
     def __init__(self, vocabulary: int, grid: tuple[int, int]) -> None:
         h, w = (int(side) for side in grid)
@@ -86,9 +88,6 @@ class Codec(ABC):
     @abstractmethod
     def body(self) -> tuple[bytes, bytes]:
         """The fitted tables as (a few counts, all the rest); see `to_bytes`."""
-
-    smallest_block: int
-    """Bytes below which no block of this codec is."""
 
     def to_bytes(self) -> bytes:
         """The whole codec as bytes for `load`; every total that we print includes them."""
@@ -148,7 +147,8 @@ class Codec(ABC):
             )
         if not len(rows):
             return out
-        payload = np.ascontiguousarray(payload, np.uint8)
+        payload = np.ascontiguousarray(payload, np.uint8).view()
+        payload.flags.writeable = False  # as a mapped one is: kernels are compiled for one kind of array
         if self.rows_per_block == 1:
             self._decode(payload, offsets, rows, out.reshape(len(rows), cells))
             return out
@@ -248,7 +248,9 @@ def read_header(data: bytes) -> tuple[int, int, tuple[int, int], bytes, bytes]:
         raise CodecError(
             "these bytes are no codec", "codec", f"they should begin with {_MAGIC!r}; the file is damaged"
         )
-    _, mode, size, _, vocabulary, h, w = _HEADER.unpack_from(data)
+    _, mode, size, reserved, vocabulary, h, w = _HEADER.unpack_from(data)
+    if reserved:
+        raise CodecError("the header's reserved bytes are not 0", "codec", "it is damaged")
     return mode, vocabulary, (h, w), data[_HEADER.size :][:size], data[_HEADER.size + size :]
 
 

@@ -112,8 +112,8 @@ class LearnedCodec(Codec):
         self._shared = (
             self.grid,
             down * (self.grid[1] + 2 * far) + right,
-            rows.astype(np.int16),
-            fitted.weights.astype(np.float32),
+            np.ascontiguousarray(rows, np.int16),
+            np.ascontiguousarray(fitted.weights, np.float32),
             bias,
             np.cumsum([0, *nodes[:-1]]).astype(np.int64),
         )
@@ -121,7 +121,9 @@ class LearnedCodec(Codec):
         self._limits = (np.int64(fitted.shift), np.int64(fitted.cap), network.POWERS)
 
     def encode_blocks(self, ids: Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        first, frequency = network.intervals(np.ascontiguousarray(ids), *self._shared, self._place, *self._limits)
+        first, frequency = network.intervals(
+            np.ascontiguousarray(ids, np.int64), *self._shared, self._place, *self._limits
+        )
         no_slots = np.zeros((0, 0), np.uint32)
         return rans.encode(first, frequency, first, no_slots, network.BITS, network.WORDS)
 

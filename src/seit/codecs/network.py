@@ -186,8 +186,9 @@ def decode(payload, starts, ends, out, shape, steps, rows, weights, bias, levels
     good = np.zeros(n, np.bool_)
     low, mask = np.int64(1) << (16 * (WORDS - 1)), (1 << BITS) - 1
     for base in range(0, n, LANES):
-        for k in range(LANES):
-            b = min(base + k, n - 1)  # a short last group decodes its last block several times over
+        lanes = min(LANES, n - base)
+        for k in range(lanes):
+            b = base + k
             block[k], at[k], last[k], state[k] = b, starts[b] + 2 * WORDS, ends[b] - 2, 0
             for q in range(starts[b], at[k], 2):
                 state[k] = (state[k] << 16) | np.int64(payload[q]) | (np.int64(payload[q + 1]) << 8)
@@ -196,15 +197,15 @@ def decode(payload, starts, ends, out, shape, steps, rows, weights, bias, levels
             if j == 0:
                 padded[:] = vocabulary
             cell = (j // width + MARGIN) * wide + j % width + MARGIN
-            for k in range(LANES):
+            for k in range(lanes):
                 _hidden(rows, steps, padded[k], cell, total, hidden[k], shift, cap)
                 node[k] = 0
             for d in range(depth):
-                for k in range(LANES):
+                for k in range(lanes):
                     _dots(hidden[k], weights[levels[d] + node[k]], dots[k])
-                for k in range(LANES):
+                for k in range(lanes):
                     _shares(dots[k], bias[levels[d] + node[k]], powers, part[k])
-                for k in range(LANES):
+                for k in range(lanes):
                     slot, child, first, end = state[k] & mask, np.int64(0), np.int64(0), np.int64(0)
                     for c in range(FAN - 1):  # no branch to mispredict
                         end += part[k, c]
@@ -217,9 +218,9 @@ def decode(payload, starts, ends, out, shape, steps, rows, weights, bias, levels
                     state[k] = x << 16 | word if need else x
                     at[k] += 2 if need else 0
                     node[k] = node[k] * FAN + child
-            for k in range(LANES):
+            for k in range(lanes):
                 padded[k, cell] = id_of[node[k]]
                 out[block[k], i] = id_of[node[k]]
-        for k in range(LANES):
+        for k in range(lanes):
             good[block[k]] = state[k] == low and at[k] == last[k] + 2
     return good

@@ -6,7 +6,9 @@ taken all its ids must stand at x = L with every word used, which is the check t
 
 An id of frequency f out of 2^bits owns f slots. The alias method (Walker; Giesen's form for rANS) deals the slots
 out so that slot >> shift names a bucket with at most two ids: one comparison instead of a search, and 16 bytes an
-id instead of 2 bytes a slot, which keeps many tables in the cache.
+id instead of 2 bytes a slot, which keeps many tables in the cache. An id's shares are turned by a number of its
+own: without that, a damaged bit that leads to another id of the same frequency would leave the same state behind,
+and go unnoticed.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ LANES = 4
 """Blocks decoded side by side: one alone waits for its own multiply and table look-up."""
 
 _FREQUENCY, _EXTRA = 18, 40
-"""An entry's fields: id in bits 0..17, frequency in 18..39, threshold or (signed) offset in 40..63."""
+"""Fields of a bucket's two entries: in bits 0..17 the turn of its own id, or the other's id; from 18 the frequency;
+from 40 the threshold below which a slot is its own id's, or the (signed) offset of the other's shares."""
 
 
 def precision(vocabulary: int) -> tuple[int, int]:
@@ -39,6 +42,12 @@ def precision(vocabulary: int) -> tuple[int, int]:
 
 
 @nb.njit(cache=True, nogil=True)
+def _turn(symbol, frequency):
+    """By how many shares an id's are turned."""
+    return ((symbol * 40503) & 0xFFFF) % frequency
+
+
+@nb.njit(cache=True, nogil=True)
 def alias_entries(frequencies, bits):
     """Alias tables of many distributions.
 
@@ -47,8 +56,8 @@ def alias_entries(frequencies, bits):
         bits: log2 of the total.
 
     Returns:
-        int64 [tables, buckets, 2]: (id of the bucket's own number with its threshold, the other id with its
-        offset); buckets is the power of two from K up.
+        int64 [tables, buckets, 2]: the entries of each bucket's own id (the one with its number) and of the
+        other; buckets is the power of two from K up.
     """
     tables, vocabulary = frequencies.shape
     buckets = 1
@@ -63,9 +72,7 @@ def alias_entries(frequencies, bits):
         smalls = larges = 0
         for s in range(buckets):
             left[s] = frequencies[t, s] if s < vocabulary else 0
-            own = (left[s] << _FREQUENCY) | min(s, vocabulary - 1)
-            entries[t, s, 0] = (size << _EXTRA) | own
-            entries[t, s, 1] = own
+            entries[t, s, 0] = (size << _EXTRA) | (left[s] << _FREQUENCY) | _turn(s, max(left[s], 1))
             if left[s] < size:
                 small[smalls] = s
                 smalls += 1
@@ -79,7 +86,9 @@ def alias_entries(frequencies, bits):
             left[o] -= size - left[s]
             field = (np.int64(1) << _EXTRA) - 1
             entries[t, s, 0] = (left[s] << _EXTRA) | (entries[t, s, 0] & field)
-            entries[t, s, 1] = ((left[o] - left[s]) << _EXTRA) | (frequencies[t, o] << _FREQUENCY) | o
+            f = frequencies[t, o]
+            offset = left[o] - left[s] + _turn(o, f)
+            entries[t, s, 1] = (offset << _EXTRA) | (f << _FREQUENCY) | o
             if left[o] <= size:
                 larges -= 1
                 if left[o] < size:
@@ -105,13 +114,13 @@ def slots_of(entries, first, bits):
     slots = np.zeros((tables, 1 << bits), np.uint32)
     for t in range(tables):
         for slot in range(1 << bits):
-            r = slot % size
-            own = entries[t, slot // size, 0]
-            if r < (own >> _EXTRA):
-                slots[t, first[t, own & 0x3FFFF] + r] = slot
-            else:
-                other = entries[t, slot // size, 1]
-                slots[t, first[t, other & 0x3FFFF] + r + (other >> _EXTRA)] = slot
+            bucket, r = slot // size, slot % size
+            own, other = entries[t, bucket, 0], entries[t, bucket, 1]
+            mine = r < (own >> _EXTRA)
+            symbol = bucket if mine else other & 0x3FFFF
+            f = ((own if mine else other) >> _FREQUENCY) & 0x3FFFFF
+            share = r + (own & 0x3FFFF if mine else other >> _EXTRA)
+            slots[t, first[t, symbol] + (share - f if share >= f else share)] = slot
     return slots
 
 
@@ -221,12 +230,15 @@ def decode(payload, starts, ends, out, shape, entries, bits, words, left_class, 
                 x = state[k]
                 slot = x & mask
                 r = slot & inside
-                e = 2 * (first + (slot >> shift))
-                own, other = flat[e], flat[e + 1]
-                mine = r < (own >> _EXTRA)
-                entry = own if mine else other
-                offset = np.int64(0) if mine else other >> _EXTRA
-                x = ((entry >> _FREQUENCY) & 0x3FFFFF) * (x >> bits) + r + offset
+                bucket = slot >> shift
+                own, other = flat[2 * (first + bucket)], flat[2 * (first + bucket) + 1]
+                # all bits set if the slot is the bucket's own id's: arithmetic instead of a branch that nobody
+                # could predict
+                mine = (r - (own >> _EXTRA)) >> 63
+                f = ((other ^ ((own ^ other) & mine)) >> _FREQUENCY) & 0x3FFFFF
+                offset, number = other >> _EXTRA, other & 0x3FFFF
+                share = r + (offset ^ ((offset ^ (own & 0x3FFFF)) & mine)) - f
+                x = f * (x >> bits) + share + (f & (share >> 63))
                 q = min(at[k], last[k])
                 word = np.int64(payload[q]) | (np.int64(payload[q + 1]) << 8)
                 need = x < low
@@ -237,7 +249,7 @@ def decode(payload, starts, ends, out, shape, entries, bits, words, left_class, 
                     x = x << 16 | np.int64(payload[q]) | (np.int64(payload[q + 1]) << 8)
                     at[k] += 2
                 state[k] = x
-                out[b, i] = entry & 0x3FFFF
+                out[b, i] = number ^ ((number ^ bucket) & mine)
             column += 1
             if column == width:
                 column = 0

@@ -12,6 +12,7 @@ tell more.
 from __future__ import annotations
 
 import struct
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from seit.codecs import rans
 from seit.codecs.base import Array, Codec, inflate
 from seit.errors import CodecError
 
-TABLES = (1, 8, 32, 128)
+TABLES = (1, 8, 32, 64, 128)
 """What `auto` tries: M tables."""
 
 _CLASSES = 96
@@ -32,8 +33,10 @@ _FOLLOWERS = 1024
 
 _COUNTS = struct.Struct("<HHH")
 _MAX_ENTRIES = 1 << 22
-_EIGHTHS = np.array([round(2 ** (31 - i / 8)) for i in range(8)], np.int64)
-assert _EIGHTHS[4] == 1518500250, "the constants of the format"
+_EIGHTHS = np.array(
+    [2147483648, 1969251188, 1805811301, 1655936265, 1518500250, 1392470869, 1276901417, 1170923762], np.int64
+)
+"""2^31 * 2^(-i/8), written out: a format's constants come from no processor's floats."""
 
 
 class TableCodec(Codec):
@@ -64,14 +67,12 @@ class TableCodec(Codec):
         self.bits, self.words = rans.precision(vocabulary)
         self.smallest_block = 2 * self.words
         self.frequencies = frequencies_of(costs, self.bits)
-        self.entries = rans.alias_entries(self.frequencies, self.bits)
 
     def encode_blocks(self, ids: Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         grids = ids.reshape(-1, *self.grid)
         left, up = neighbours(grids, self.vocabulary)
         table = self.table_of[self.left_class[left], self.up_class[up]].astype(np.int64)
-        first = np.cumsum(self.frequencies, 1) - self.frequencies
-        slots = rans.slots_of(self.entries, first, self.bits)
+        first, slots = self._slots
         shape = ids.shape
         return rans.encode(
             first[table, grids].reshape(shape),
@@ -81,6 +82,17 @@ class TableCodec(Codec):
             self.bits,
             self.words,
         )
+
+    @cached_property
+    def entries(self) -> NDArray[np.int64]:
+        """Alias tables, see `rans.alias_entries`."""
+        return rans.alias_entries(self.frequencies, self.bits)
+
+    @cached_property
+    def _slots(self) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+        """What only encoding needs: each id's first share, and the slots of all shares."""
+        first = np.cumsum(self.frequencies, 1) - self.frequencies
+        return first, rans.slots_of(self.entries, first, self.bits)
 
     def decode_blocks(self, payload: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
         return rans.decode(
@@ -162,7 +174,7 @@ def fit(ids: Array, vocabulary: int, tables: tuple[int, ...] = TABLES) -> TableC
     best, fewest, classes = None, np.inf, None
     for m in tables:
         if m > 1 and (m * vocabulary > _MAX_ENTRIES or m > ids.size):
-            continue
+            break
         if m == 1:
             classes_m = (np.zeros(vocabulary + 1, np.uint16),) * 2 + (np.zeros((1, 1), np.uint16),)
             counts = total[None]
@@ -171,8 +183,9 @@ def fit(ids: Array, vocabulary: int, tables: tuple[int, ...] = TABLES) -> TableC
             classes_m, counts = _group(ids, vocabulary, classes, m)
         codec = TableCodec(vocabulary, grid, *classes_m, costs_of(counts, total))
         size = len(codec.to_bytes()) + (counts * (bits - np.log2(codec.frequencies))).sum() / 8
-        if size < fewest:
-            best, fewest = codec, size
+        if size > fewest:  # more tables only cost more
+            break
+        best, fewest = codec, size
     assert best is not None
     return best
 

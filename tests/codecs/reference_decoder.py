@@ -1,0 +1,164 @@
+"""A decoder of both modes from `FORMAT.md` alone, in plain Python: shares no code with the package, and is slow."""
+
+from __future__ import annotations
+
+import bisect
+import struct
+import zlib
+
+import numpy as np
+
+EIGHTHS = [2147483648, 1969251188, 1805811301, 1655936265, 1518500250, 1392470869, 1276901417, 1170923762]
+
+
+class Coder:
+    """The rANS state of one block."""
+
+    def __init__(self, block: bytes, bits: int, words: int) -> None:
+        self.todo = [word for (word,) in struct.iter_unpack("<H", block)]
+        self.x, self.bits, self.low = 0, bits, 1 << 16 * (words - 1)
+        for _ in range(words):
+            self.x = self.x << 16 | self.todo.pop(0)
+
+    def slot(self) -> int:
+        return self.x % (1 << self.bits)
+
+    def take(self, frequency: int, share: int) -> None:
+        self.x = frequency * (self.x >> self.bits) + share
+        while self.x < self.low:
+            self.x = self.x << 16 | self.todo.pop(0)
+
+    def finished(self) -> bool:
+        return self.x == self.low and not self.todo
+
+
+class Reference:
+    """Reads a codec's bytes; `rows` decodes one block."""
+
+    def __init__(self, data: bytes) -> None:
+        magic, mode, size, zero, self.k, self.h, self.w = struct.unpack_from("<8sBBHIHH", data)
+        assert (magic, zero) == (b"seitids1", 0)
+        counts, self.data = data[20 : 20 + size], zlib.decompress(data[20 + size :])
+        self.block_rows = max(1, min(255, 1024 // (self.h * self.w)))
+        (self.read_tables if mode == 1 else self.read_network)(counts)
+        assert not self.data
+
+    def array(self, kind: str, *shape: int) -> list:
+        size = int(np.prod(shape)) * np.dtype(kind).itemsize
+        part, self.data = self.data[:size], self.data[size:]
+        return np.frombuffer(part, kind).reshape(shape).tolist()
+
+    def read_tables(self, counts: bytes) -> None:
+        k = self.k
+        lefts, ups, m = struct.unpack("<HHH", counts)
+        self.bits, self.words = (14, 2) if k <= 4096 else (18, 3) if k <= 65536 else (20, 3)
+        self.left_class, self.up_class = self.array("<u2", k + 1), self.array("<u2", k + 1)
+        self.table_of = self.array("<u2", lefts, ups)
+        self.slots = [self.alias(self.frequencies(costs)) for costs in self.array("u1", m, k)]
+        self.choose = self.choose_by_table
+
+    def frequencies(self, costs: list[int]) -> list[int]:
+        w = [EIGHTHS[c % 8] >> c // 8 for c in costs]
+        f = [1 + x * ((1 << self.bits) - self.k) // sum(w) for x in w]
+        f[f.index(max(f))] += (1 << self.bits) - sum(f)
+        return f
+
+    def alias(self, f: list[int]) -> list[tuple[int, int, int]]:
+        """For each slot: (id, its frequency, share)."""
+        buckets = 1
+        while buckets < self.k:
+            buckets *= 2
+        size = (1 << self.bits) // buckets
+        left = f + [0] * (buckets - self.k)
+        small = [s for s in range(buckets) if left[s] < size]
+        large = [s for s in range(buckets) if left[s] > size]
+        threshold, other = [size] * buckets, [(0, 0)] * buckets
+        while small:
+            s, o = small.pop(), large[-1]
+            left[o] -= size - left[s]
+            threshold[s], other[s] = left[s], (o, left[o] - left[s])
+            if left[o] <= size:
+                large.pop()
+                if left[o] < size:
+                    small.append(o)
+        slots = []
+        for slot in range(1 << self.bits):
+            s, r = divmod(slot, size)
+            o, offset = (s, 0) if r < threshold[s] else other[s]
+            slots.append((o, f[o], (r + offset + o * 40503 % 65536 % f[o]) % f[o]))
+        return slots
+
+    def choose_by_table(self, coder: Coder, grid: dict, y: int, x: int) -> int:
+        left, up = grid.get((y, x - 1), self.k), grid.get((y - 1, x), self.k)
+        i, f, share = self.slots[self.table_of[self.left_class[left]][self.up_class[up]]][coder.slot()]
+        coder.take(f, share)
+        return i
+
+    def read_network(self, counts: bytes) -> None:
+        k = self.k
+        j, r, hidden, self.shift, zero, self.cap = struct.unpack("<BBHBBH", counts)
+        assert zero == 0
+        self.bits, self.words, self.levels = 14, 2, [-(-k // 8)]
+        while self.levels[0] > 1:
+            self.levels.insert(0, -(-self.levels[0] // 8))
+        nodes = sum(self.levels)
+        self.neighbours, place = self.array("i1", j, 2), self.array("<u2", k)
+        codes, factors = self.array("i1", k + 1, r), self.array("i1", j, r, hidden)
+        scale, start = self.array("<u4", hidden), self.array("<i2", hidden)
+        self.weights, self.bias = self.array("i1", nodes, 8, hidden), self.array("<i4", nodes, 8)
+        self.id_of = {leaf: i for i, leaf in enumerate(place)}
+        self.rows = [
+            [
+                [
+                    ((scale[h] * sum(c[i] * factors[n][i][h] for i in range(r)) + 32768) >> 16)
+                    + start[h] * (n == 0)
+                    for h in range(hidden)
+                ]
+                for c in codes
+            ]
+            for n in range(j)
+        ]
+        self.powers = [
+            bisect.bisect_right(range(65538), 1 << 16 * 256 - i, key=lambda p: p**256) - 1 for i in range(256)
+        ]
+        self.choose = self.choose_by_network
+
+    def choose_by_network(self, coder: Coder, grid: dict, y: int, x: int) -> int:
+        rows = [self.rows[n][grid.get((y + dy, x + dx), self.k)] for n, (dy, dx) in enumerate(self.neighbours)]
+        sums = [max(0, sum(column)) for column in zip(*rows, strict=True)]
+        hidden = [min((z * z + (1 << self.shift) // 2) >> self.shift, self.cap) for z in sums]
+        node, first = 0, 0
+        for count, below in zip(self.levels, [*self.levels[1:], self.k], strict=True):
+            children = min(8, below - 8 * node)
+            at = first + node
+            score = [
+                self.bias[at][i] + sum(h * w for h, w in zip(hidden, self.weights[at][i], strict=True))
+                for i in range(children)
+            ]
+            v = [(max(score) - s) >> 4 for s in score]
+            w = [self.powers[i % 256] >> min(i // 256, 31) for i in v]
+            share = ((16384 - children) << 16) // sum(w)
+            f = [1 + (i * share >> 16) for i in w]
+            f[0] += 16384 - sum(f)
+            slot, child = coder.slot(), 0
+            while slot >= f[child]:
+                slot -= f[child]
+                child += 1
+            coder.take(f[child], slot)
+            node, first = 8 * node + child, first + count
+        return self.id_of[node]
+
+    def rows_of(self, block: bytes) -> np.ndarray:
+        """Decodes one block to [rows, h, w]."""
+        count = self.block_rows
+        if len(block) % 2:
+            block, count = block[:-1], block[-1]
+        coder, out = Coder(block, self.bits, self.words), []
+        for _ in range(count):
+            grid: dict[tuple[int, int], int] = {}
+            for y in range(self.h):
+                for x in range(self.w):
+                    grid[y, x] = self.choose(coder, grid, y, x)
+            out.append([[grid[y, x] for x in range(self.w)] for y in range(self.h)])
+        assert coder.finished()
+        return np.array(out)
