@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import io
 import json
 import shutil
 from pathlib import Path
@@ -8,9 +9,9 @@ import numpy as np
 import pytest
 import stores
 
-from seit.errors import StoreError
+from seit.errors import CodecError, SeitError, StoreError
 from seit.store import TokenDataset
-from seit.store.official import export_official, from_bytes, import_official, synonyms, to_bytes
+from seit.store.official import export_official, import_official, synonyms
 
 GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "seit-official"
 needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason="the golden samples are not at hand")
@@ -86,33 +87,24 @@ def test_the_official_reader_reads_what_we_export(tmp_path):
     assert (tmp_path / "official/imagenet1k-train-label.txt").read_text().split() == [str(x) for x in labels[:6]]
 
 
-def test_escaped_bytes_agree_with_the_official_reader():
-    ids = np.random.default_rng(0).integers(0, 510, (5, 1024))
-    data, lengths = to_bytes(ids)
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    assert [official_reader(data.tolist(), starts, i) for i in range(5)] == ids.tolist()
-    assert (from_bytes(data, starts) == ids).all()
-
-
-def test_the_readers_quirks_are_kept():
-    def image(*head):
-        return np.array([*head, *[1] * (1024 - 1)], np.uint8)
-
-    doubled = image(255, 255, 7)
-    assert from_bytes(doubled, np.array([0, len(doubled)]))[0, 0] == 262
-    trailing = np.append(np.full(1024, 5, np.uint8), np.uint8(255))
-    pair = np.concatenate([trailing, np.full(1024, 6, np.uint8)])
-    assert from_bytes(pair, np.array([0, 1025, 2049]))[:, 0].tolist() == [5, 6]
-    with pytest.raises(StoreError, match="image 1 holds 1023 ids instead of 1024"):
-        from_bytes(np.full(2047, 3, np.uint8), np.array([0, 1024, 2047]))
+@pytest.mark.parametrize("head", [[255, 255, 7], [255]])
+def test_bytes_that_readers_take_differently_are_refused(tmp_path, head):
+    data = bytes([*head, *[1] * 1023]) if len(head) == 3 else bytes([*[1] * 1024, 255])
+    index = io.BytesIO()
+    np.save(index, np.array([0, len(data)]))
+    (tmp_path / "x-token.data.bin.gz").write_bytes(gzip.compress(data))
+    (tmp_path / "x-token.index.npy.gz").write_bytes(gzip.compress(index.getvalue()))
+    (tmp_path / "x-label.txt").write_text("0\n")
+    with pytest.raises(SeitError, match=r"two marks in a row|expected 1024"):
+        import_official({"val": tmp_path / "x-token.data.bin.gz"}, tmp_path / "out", classes=["a"])
 
 
 def test_what_the_official_reader_cannot_hold_is_refused_with_the_reason(tmp_path):
     wide, _, _ = stores.make(tmp_path / "wide", grid=(32, 32), vocabulary=600, codec="zero-order")
-    with pytest.raises(StoreError, match="forgets an escape when another follows, so ids end at 509"):
+    with pytest.raises(CodecError, match="takes the last of several marks alone, so ids end at 509"):
         export_official(TokenDataset(wide), tmp_path, "x")
     small, _, _ = stores.make(tmp_path / "small")
-    with pytest.raises(StoreError, match="takes 32 x 32 ids"):
+    with pytest.raises(CodecError, match="takes 32 x 32 ids"):
         export_official(TokenDataset(small), tmp_path, "x")
 
 

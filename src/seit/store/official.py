@@ -1,8 +1,6 @@
 """The official SeiT release's files, in both directions: `<set>-token.data.bin.gz` with index and labels.
 
-An id below 255 is one byte; 255 and above are the byte 255 and id - 255. So reads the release's own reader, which
-differs from the paper: Eq. 1 writes [255, i], Algorithm 1's threshold is 2^8, and ids beyond 509 are said to follow
-by repeating the step, but that reader forgets an escape when another follows. Hence at most 510 codes here.
+The bytes are `seit.codecs.escape`'s; here they are streamed, named, and joined by labels, codebook and synonyms.
 """
 
 from __future__ import annotations
@@ -16,54 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from seit import files
+from seit.codecs import escape
 from seit.errors import StoreError
 from seit.progress import progress
 from seit.store.rows import RowTable
 from seit.store.token_rows import TokenRows, hashed
 from seit.store.writer import TokenWriter
 
-GRID = (32, 32)
-MAX_CODES = 510
-_MARK = 255
 _CHUNK = 4096
 _MAX_IMAGES = 1 << 26
-
-
-def to_bytes(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Codes ids [n, 1024] below 510; returns the bytes uint8 and each image's length int64 [n]."""
-    escaped = ids >= _MARK
-    lengths = ids.shape[1] + escaped.sum(1)
-    pairs = np.stack([np.full_like(ids, _MARK), np.where(escaped, ids - _MARK, ids)], -1).astype(np.uint8)
-    kept = np.stack([escaped, np.ones_like(escaped)], -1)
-    return pairs[kept], lengths.astype(np.int64)
-
-
-def from_bytes(data: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Decodes images as the official reader does, quirks included.
-
-    Args:
-        data: uint8 of n images.
-        starts: int64 [n + 1] byte positions within it.
-
-    Returns:
-        ids uint16 [n, 1024].
-
-    Raises:
-        StoreError: an image does not hold 1024 ids.
-    """
-    plain = data != _MARK
-    escaped = np.zeros(len(data), bool)
-    escaped[1:] = ~plain[:-1]
-    escaped[starts[:-1][starts[:-1] < len(data)]] = False  # an escape does not reach into the next image
-    emitted = np.concatenate([[0], np.cumsum(plain)])
-    counts = np.diff(emitted[starts])
-    wrong = np.flatnonzero(counts != GRID[0] * GRID[1])
-    if len(wrong):
-        raise StoreError(
-            f"image {wrong[0]} holds {counts[wrong[0]]} ids instead of 1024", "official data", "fetch it again"
-        )
-    ids = (data.astype(np.uint16) + np.uint16(_MARK) * escaped)[plain]
-    return ids.reshape(len(counts), GRID[0] * GRID[1])
 
 
 def import_official(
@@ -104,7 +63,7 @@ def import_official(
         out,
         tokenizer={"name": "seit-official", "identity": identity, "provenance": {}, "preprocessing": {"size": 256}},
         codebook=codebook,
-        grid=GRID,
+        grid=escape.OFFICIAL_GRID,
         classes=classes,
         source={"name": "official SeiT release", "split_rule": "as released", "terms": "see its repository"},
         plan=hashed("official", codec, identity, *stamps),
@@ -161,9 +120,9 @@ def export_official(rows: TokenRows, folder: str | os.PathLike[str], name: str, 
     ):
         for first in range(0, len(rows), _CHUNK):
             ids = number[rows.ids(np.arange(first, min(first + _CHUNK, len(rows))))]
-            coded, sizes = to_bytes(ids.reshape(len(ids), -1))
-            stream.write(coded.tobytes())
-            lengths.append(sizes)
+            symbols, starts = escape.encode(ids)
+            stream.write(symbols.tobytes())
+            lengths.append(np.diff(starts))
             bar.update(len(ids))
     npy = io.BytesIO()
     np.save(npy, np.cumsum(np.concatenate([[0], *lengths]), dtype=np.int64))
@@ -191,15 +150,7 @@ def synonyms(codebook: np.ndarray, count: int = 5) -> dict[str, list[int]]:
 
 
 def _fits(rows: TokenRows, name: str, ranked: bool) -> None:
-    if rows.grid != GRID:
-        raise StoreError(f"its grid is {rows.grid}", name, "the official reader takes 32 x 32 ids and nothing else")
-    codes = rows.vocabulary if ranked else int(rows.used_codes.max(initial=0)) + 1
-    if codes > MAX_CODES:
-        raise StoreError(
-            f"it needs {codes} codes",
-            name,
-            "the official reader forgets an escape when another follows, so ids end at 509: use 510 codes or fewer",
-        )
+    escape.check_official(rows.vocabulary if ranked else int(rows.used_codes.max(initial=0)) + 1, rows.grid)
     labels = rows.labels
     if labels is None or rows.label_kind != "class" or (len(labels) and labels.min() < 0):
         raise StoreError("not every row has one class", name, "the official reader wants one label a row")
@@ -211,9 +162,7 @@ def _ranks(rows: TokenRows) -> np.ndarray:
     for first in range(0, len(rows), _CHUNK):
         ids = rows.ids(np.arange(first, min(first + _CHUNK, len(rows))))
         counts += np.bincount(ids.reshape(-1), minlength=len(counts))
-    ranks = np.empty(len(counts), np.int64)
-    ranks[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
-    return ranks
+    return escape.popularity(counts)
 
 
 def _must_exist(path: Path) -> None:
@@ -256,4 +205,9 @@ def _next(data: gzip.GzipFile, starts: np.ndarray, path: Path) -> np.ndarray:
         raise StoreError(f"cannot be read ({str(error)[:80]})", str(path), "fetch it again") from None
     if len(found) != size:
         raise StoreError("ends before its index says", str(path), "fetch it again")
-    return from_bytes(found, starts - starts[0]).reshape(-1, *GRID)
+    ids = escape.decode(found, starts - starts[0], escape.OFFICIAL_GRID[0] * escape.OFFICIAL_GRID[1])
+    if ids.max(initial=0) >= escape.OFFICIAL_VOCABULARY:
+        raise StoreError(
+            "holds two marks in a row, which its own reader takes for another id", str(path), "fetch it again"
+        )
+    return ids.reshape(-1, *escape.OFFICIAL_GRID)
