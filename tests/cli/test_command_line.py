@@ -11,7 +11,7 @@ import time
 
 import pytest
 import typer.main
-from conftest import draw_shapes
+from drawn import draw_shapes
 
 import seit
 import seit.cli

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SETTINGS, picture
+from drawn import SETTINGS, picture
 
 import seit
 

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import draw_shapes
+from drawn import draw_shapes
 
 import seit
 from seit.store import TokenDataset

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import CLASSES, SETTINGS
+from drawn import CLASSES, SETTINGS
 from PIL import Image
 from safetensors.numpy import load_file
 
