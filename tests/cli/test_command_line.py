@@ -50,11 +50,14 @@ def test_options_are_the_functions_arguments():
         assert given <= set(inspect.signature(getattr(seit, name)).parameters), name
 
 
+WITHOUT_NETWORK = ("info", "verify", "convert", "tokenizer convert")
+
+
 def test_every_command_has_the_common_options_and_an_example():
     for name, command in commands().items():
         options = {option for p in command.params for option in p.opts}
         assert {"--json", "--quiet"} <= options, name
-        assert "--device" in options or name in ("info", "verify", "convert"), name
+        assert "--device" in options or name in WITHOUT_NETWORK, name
         words = shlex.split(example(command).removeprefix("Example: "))
         assert words[: 1 + len(name.split())] == ["seit", *name.split()]
 

@@ -35,7 +35,7 @@ def alias(costs, bits):
         out[s][left[s] :] = [(o, r + left[o] - left[s]) for r in range(left[s], size)]
         if left[o] <= size:
             small += [large.pop()] * (left[o] < size)
-    return f, [entry for bucket in out for entry in bucket]
+    return f, [(s, (p + 40503 * s % 65536 % f[s]) % f[s]) for bucket in out for s, p in bucket]
 
 
 def block(payload, rows, grid, codec):
