@@ -1,7 +1,9 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import HfApi, RepoUrl
 
 from seit.errors import ModelError
 from seit.models import Classifier, build, transfer
@@ -102,3 +104,22 @@ def test_a_learned_table_starts_from_the_codebook_or_a_projection_of_it() -> Non
     assert wide.table.shape == (30, 64)
     assert torch.linalg.matrix_rank(wide.table.detach()) == 8
     assert 0.5 < float(wide.table.detach().square().mean().sqrt()) < 2
+
+
+def test_push_to_hub_sends_what_from_pretrained_reads(tmp_path, monkeypatch) -> None:
+    sent = {}
+
+    def upload(self, *, repo_id: str, folder_path, **more) -> str:
+        sent.update({path.name: path.read_bytes() for path in Path(folder_path).iterdir()})
+        return repo_id
+
+    monkeypatch.setattr(HfApi, "create_repo", lambda self, repo_id, **more: RepoUrl(f"https://hf.co/{repo_id}"))
+    monkeypatch.setattr(HfApi, "upload_folder", upload)
+    model = build("mini_resnet", "conv3", 8, (8, 8), 5, codebook=CODEBOOK).eval()
+    model.push_to_hub("someone/model")
+    assert set(sent) == {"model.safetensors", "config.json", "README.md"}
+    for name, data in sent.items():
+        (tmp_path / name).write_bytes(data)
+    ids = torch.randint(0, 30, (3, 8, 8))
+    back = Classifier.from_pretrained(tmp_path)
+    assert torch.equal(back(back.prepare(ids)), model(model.prepare(ids)))
