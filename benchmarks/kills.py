@@ -107,7 +107,7 @@ def run(rounds: int, seed: int = 0) -> dict[str, int]:
             if number % 2:
                 shutil.copytree(base, out)
                 work = partial(grow, out, other)
-            counts["killed_alive"] += killed(work, rng.random() * seconds)
+            counts["killed_alive"] += killed(work, rng.random() * 1.3 * seconds)
             if number % 2 == 0:
                 counts["found_new" if out.exists() else "found_old"] += 1
                 if not out.exists():
