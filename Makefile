@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo demo-small test test-all lint wheel-demo clean
+.PHONY: install demo demo-small test lint wheel-demo clean
 
 install: $(INSTALLED)
 
@@ -25,10 +25,6 @@ demo-small: $(INSTALLED)
 	$(BIN)/seit demo --out demo --small
 
 test: $(INSTALLED)
-	$(BIN)/pytest -m "not slow"
-
-# Also the published tokenizers at full size (minutes, several GB of memory).
-test-all: $(INSTALLED)
 	$(BIN)/pytest
 
 lint: $(INSTALLED)

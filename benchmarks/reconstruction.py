@@ -26,8 +26,8 @@ from seit.report.pictures import Tile
 from seit.report.sheets import write_sheet
 from seit.store import TokenDataset
 from seit.tokenizers.quality import psnr, ssim
-from seit.verbs.show import decode_rows, tokenizer_of
-from seit.verbs.tokenize import tokenize
+from seit.verbs.show import decode_rows
+from seit.verbs.tokenize import tokenize, tokenizer_of
 
 SIDES = (1.0, 0.75, 0.5, 0.375, 0.25)
 FORMATS = {"JPEG": {"optimize": True}, "WEBP": {"method": 4}, "AVIF": {"speed": 6}}

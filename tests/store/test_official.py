@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import stores
 
+import seit
 from seit.errors import CodecError, SeitError, StoreError
 from seit.store import TokenDataset
 from seit.store.official import export_official, import_official, synonyms
@@ -61,7 +62,7 @@ def test_the_golden_release_round_trips_byte_for_byte(tmp_path, prefix, seedword
     assert hashlib.sha256(ids.astype("<i2").tobytes()).hexdigest() == expected["ids_sha256_int16le"]
     assert data.labels.tolist() == [int(x) for x in (GOLDEN / f"{prefix}label.txt").read_text().split()]
     name = prefix.rstrip("-")
-    export_official(data, tmp_path, name, ranked=False)
+    export_official(data, tmp_path, name)
     written = gzip.decompress((tmp_path / f"{name}-token.data.bin.gz").read_bytes())
     index = gzip.decompress((tmp_path / f"{name}-token.index.npy.gz").read_bytes())
     assert hashlib.sha256(written).hexdigest() == expected["data_sha256"]
@@ -72,7 +73,7 @@ def test_the_golden_release_round_trips_byte_for_byte(tmp_path, prefix, seedword
 def test_the_official_reader_reads_what_we_export(tmp_path):
     path, ids, labels = stores.make(tmp_path / "out", 6, 3, grid=(32, 32), vocabulary=400, codec="zero-order")
     data = TokenDataset(path, "train")
-    export_official(data, tmp_path / "official", "imagenet1k-train")
+    export_official(data, tmp_path / "official", "imagenet1k-train", data)
     raw = gzip.decompress((tmp_path / "official/imagenet1k-train-token.data.bin.gz").read_bytes())
     with gzip.open(tmp_path / "official/imagenet1k-train-token.index.npy.gz") as file:
         index = np.load(file)
@@ -130,3 +131,16 @@ def test_synonyms_are_the_nearest_by_plain_distance():
     for code in range(40):
         distance = np.linalg.norm(codebook - codebook[code], axis=1)
         assert found[str(code)] == [i for i in np.argsort(distance).tolist() if i != code][:5]
+
+
+def test_all_splits_of_an_export_share_one_numbering(tmp_path):
+    path, ids, _ = stores.make(tmp_path / "out", 6, 3, grid=(32, 32), vocabulary=400, codec="zero-order")
+    seit.convert(path, tmp_path / "official", to="official")
+    codebook = np.load(tmp_path / "official/codebook.npy")
+    full = np.random.default_rng(9).normal(size=(400, 4)).astype(np.float32)
+    for split, wanted in (("train", ids[:6]), ("val", ids[6:])):
+        raw = gzip.decompress((tmp_path / f"official/imagenet1k-{split}-token.data.bin.gz").read_bytes())
+        with gzip.open(tmp_path / f"official/imagenet1k-{split}-token.index.npy.gz") as file:
+            index = np.load(file)
+        found = np.array([official_reader(raw, index, i) for i in range(len(wanted))])
+        assert (codebook[found] == full[wanted.reshape(len(wanted), -1)]).all(), split

@@ -12,7 +12,8 @@ from seit import recipes
 from seit.augment import Draws
 from seit.store import TokenDataset
 from seit.verbs import augmented
-from seit.verbs.show import decode_rows, tokenizer_of
+from seit.verbs.show import decode_rows
+from seit.verbs.tokenize import tokenizer_of
 
 STEPS = ["synonym", "swap", "rrc", "cutmix", "noise", "noise", "all"]
 

@@ -86,7 +86,9 @@ def import_official(
     return writer.commit()
 
 
-def export_official(rows: TokenRows, folder: str | os.PathLike[str], name: str, ranked: bool = True) -> list[Path]:
+def export_official(
+    rows: TokenRows, folder: str | os.PathLike[str], name: str, ranked_by: TokenRows | None = None
+) -> list[Path]:
     """Writes rows as files that the official release's code reads.
 
     Beside the tokens: `codebook.npy` in the order of the ids (their code wants it as codebook.ckpt:
@@ -97,8 +99,8 @@ def export_official(rows: TokenRows, folder: str | os.PathLike[str], name: str, 
         rows: 32 x 32 ids of at most 510 codes, one class a row.
         folder: where the files go.
         name: of the set, "imagenet1k-train" or "imagenet1k-val" in the release.
-        ranked: number the codes by how often they occur in these rows, most frequent first (Algorithm 1);
-            otherwise keep the tokenizer's own numbers.
+        ranked_by: number the codes by how often they occur in these rows, most frequent first (Algorithm 1); the
+            training rows, for every set of a release. None keeps the tokenizer's own numbers.
 
     Returns:
         The files written.
@@ -106,8 +108,8 @@ def export_official(rows: TokenRows, folder: str | os.PathLike[str], name: str, 
     Raises:
         StoreError: grid, vocabulary or labels are not what that format holds.
     """
-    _fits(rows, name, ranked)
-    number = _ranks(rows) if ranked else rows.used_codes  # [K]: the written id of each stored id
+    _fits(rows, name, ranked_by is not None)
+    number = rows.used_codes if ranked_by is None else _ranks(ranked_by)  # [K]: the written id of each stored id
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     data, index = folder / f"{name}-token.data.bin.gz", folder / f"{name}-token.index.npy.gz"

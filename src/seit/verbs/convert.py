@@ -17,11 +17,11 @@ from seit.store.save import recode
 
 _OFFICIAL = "-token.data.bin.gz"
 
-_EXPORTS: dict[str, Callable[[TokenRows, Path, str], list[Path]]] = {
-    "npy": lambda rows, out, split: export_npy(rows, out / split),
-    "official": lambda rows, out, split: export_official(rows, out, f"imagenet1k-{split}"),
-    "parquet": lambda rows, out, split: [export_parquet(rows, out, split)],
-    "webdataset": lambda rows, out, split: export_webdataset(rows, out, split),
+_EXPORTS: dict[str, Callable[[TokenRows, Path, str, TokenRows], list[Path]]] = {
+    "npy": lambda rows, out, split, _: export_npy(rows, out / split),
+    "official": lambda rows, out, split, first: export_official(rows, out, f"imagenet1k-{split}", first),
+    "parquet": lambda rows, out, split, _: [export_parquet(rows, out, split)],
+    "webdataset": lambda rows, out, split, _: export_webdataset(rows, out, split),
 }
 
 
@@ -64,8 +64,11 @@ def convert(
     if os.path.lexists(out):
         raise StoreError("exists", str(out), "choose another OUT, or remove it")
     files: list[Path] = []
-    for split in TokenDataset(source).splits:
-        files += _EXPORTS[to](TokenDataset(source, split), out, split)
+    splits = {split: TokenDataset(source, split) for split in TokenDataset(source).splits}
+    # One numbering for all splits: that of the training rows, or of the only ones there are.
+    first = splits["train"] if "train" in splits else next(iter(splits.values()))
+    for split, rows in splits.items():
+        files += _EXPORTS[to](rows, out, split, first)
     return {"out": str(out), "files": sorted(str(path.relative_to(out)) for path in files)}
 
 

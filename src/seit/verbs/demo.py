@@ -25,8 +25,8 @@ from seit.report.demo import DemoPictures, DemoResult, Pair, Photo, Prediction, 
 from seit.store import TokenDataset
 from seit.training.loop import METRICS, Plan
 from seit.training.recipe import Recipe
-from seit.verbs.show import decode_rows, tokenizer_of
-from seit.verbs.tokenize import tokenize
+from seit.verbs.show import decode_rows
+from seit.verbs.tokenize import tokenize, tokenizer_of
 from seit.verbs.train import train
 
 _PARTS = ("sample.tokens", "photos.tokens", "run-tokens", "run-pixels", "report.html", "result.json")

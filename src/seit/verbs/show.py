@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from seit import tokenizers
 from seit.device import resolve
 from seit.errors import ImageError, StoreError
 from seit.images import Source, decode, open_source, to_view
@@ -18,6 +17,7 @@ from seit.report.sheets import write_sheet
 from seit.store import TokenDataset
 from seit.tokenizers.base import Tokenizer
 from seit.verbs.augmented import draw_augmented
+from seit.verbs.tokenize import tokenizer_of
 
 
 def show(
@@ -83,26 +83,6 @@ def show(
     title = f"{Path(tokens).name}: {decoder.name}, {dataset.grid[0]} x {dataset.grid[1]} ids"
     write_sheet(target, tiles, title, ("original", "decoded") if both else ("decoded",), across=3 if both else 6)
     return {"out": str(target), "rows": names, "originals": both}
-
-
-def tokenizer_of(dataset: TokenDataset, given: str | os.PathLike[str] | None = None) -> Tokenizer:
-    """Returns the tokenizer that made a data set.
-
-    Raises:
-        StoreError: the given (or the bundled one of that name) is another.
-        TokenizerError: there is none of that name.
-    """
-    about = dataset.tokenizer
-    # A manifest may name anything: only what the user names is fetched.
-    found = tokenizers.load(given or about["name"], download=given is not None)
-    found.preprocessing = about["preprocessing"]
-    if found.identity() != about["identity"]:
-        raise StoreError(
-            f"was made by another tokenizer than this {found.name!r}",
-            dataset.path,
-            "give the one that made it with --tokenizer",
-        )
-    return found
 
 
 @torch.inference_mode()

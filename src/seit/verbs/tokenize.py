@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,10 @@ import torch
 
 from seit import codecs, tokenizers
 from seit.device import resolve
-from seit.errors import CodecError, SeitError, nearest_names
+from seit.errors import CodecError, SeitError, StoreError, nearest_names
 from seit.images import Image, Source, decode, jpeg_payload_bytes, open_source, to_view
 from seit.progress import progress
-from seit.store import RowTable, TokenWriter, is_finished, source_hash
+from seit.store import RowTable, TokenDataset, TokenWriter, is_finished, source_hash
 from seit.store.describe import describe
 from seit.tokenizers.base import Tokenizer
 
@@ -189,7 +188,21 @@ def encode_views(encoder: Tokenizer, views: np.ndarray) -> np.ndarray:
     return encoder.encode(images).cpu().numpy()
 
 
-def view_of(path: str | Path, preprocessing: dict[str, Any]) -> np.ndarray:
-    """Returns the view uint8 [H, W, 3] of an image file."""
-    path = Path(path)
-    return to_view(decode(path.read_bytes(), str(path)), preprocessing)
+def tokenizer_of(dataset: TokenDataset, given: str | os.PathLike[str] | None = None) -> Tokenizer:
+    """Returns the tokenizer that made a data set.
+
+    Raises:
+        StoreError: the given (or the bundled one of that name) is another.
+        TokenizerError: there is none of that name.
+    """
+    about = dataset.tokenizer
+    # A manifest may name anything: only what the user names is fetched.
+    found = tokenizers.load(given or about["name"], download=given is not None)
+    found.preprocessing = about["preprocessing"]
+    if found.identity() != about["identity"]:
+        raise StoreError(
+            f"was made by another tokenizer than this {found.name!r}",
+            dataset.path,
+            "give the one that made it with --tokenizer",
+        )
+    return found

@@ -17,7 +17,7 @@ import torch
 from seit import __version__, recipes, tokenizers
 from seit.augment import Pipeline, pipeline
 from seit.device import resolve
-from seit.errors import RecipeError, RunError, TokenizerError
+from seit.errors import RecipeError, RunError, StoreError, TokenizerError
 from seit.evaluation import accuracy
 from seit.files import write_json
 from seit.images import Source, open_source
@@ -34,6 +34,7 @@ from seit.tokenizers.base import Tokenizer
 from seit.tokenizers.mirror import mirror_table
 from seit.training import Recipe, fit
 from seit.training.loop import SNAPSHOT
+from seit.verbs.tokenize import tokenizer_of
 
 RESULT = "result.json"
 _RESIDENT_BYTES = 4 << 30
@@ -191,23 +192,15 @@ def _tokenizer(dataset: TokenDataset, given: str | os.PathLike[str] | None) -> T
     """Returns the data set's tokenizer, or None if it is not at hand: then the run takes no images.
 
     Raises:
-        TokenizerError: the given one is another than the data set's.
+        StoreError: the given one is another than the data set's.
+        TokenizerError: there is none of the given name.
     """
-    about = dataset.tokenizer
     try:
-        found = tokenizers.load(given or about["name"], download=given is not None)
-    except TokenizerError:
+        return tokenizer_of(dataset, given)
+    except (StoreError, TokenizerError):
         if given is not None:
             raise
         return None
-    found.preprocessing = about["preprocessing"]
-    if found.identity() == about["identity"]:
-        return found
-    if given is None:
-        return None
-    raise TokenizerError(
-        f"is another tokenizer than {about['name']!r} that made {dataset.path}", str(given), "give that one"
-    )
 
 
 def _build(recipe: Recipe, rows: TokenRows | PixelRows, classes: int) -> Classifier:

@@ -61,8 +61,7 @@ def repair(
     """
     from seit.device import resolve
     from seit.images import open_source
-    from seit.verbs.show import tokenizer_of
-    from seit.verbs.tokenize import encode_images
+    from seit.verbs.tokenize import encode_images, tokenizer_of
 
     dataset = TokenDataset(tokens)
     encoder = tokenizer_of(dataset, tokenizer).to(resolve(device))
