@@ -47,6 +47,17 @@ def test_the_lowest_id_wins_an_exact_tie() -> None:
     assert dot(features, codebook[1:]).item() == 0
 
 
+@pytest.mark.parametrize("codes", [63, 64, 65, 192, 1024])
+def test_ties_and_ends_are_found_whether_or_not_the_codes_divide_into_blocks(codes: int) -> None:
+    generator = torch.Generator().manual_seed(codes)
+    codebook = torch.randint(-3, 4, (codes, 2), generator=generator).float()  # nearly every distance is tied
+    codebook[-1] = torch.tensor([9.0, 9.0])
+    features = torch.randint(-9, 10, (1, 2, 4, 30), generator=generator).float()
+    found = euclidean(features, codebook)
+    assert np.array_equal(found.numpy(), naive(features, codebook, "euclidean"))
+    assert (found == codes - 1).any()
+
+
 def test_the_search_is_in_float32_whatever_the_autocast() -> None:
     generator = torch.Generator().manual_seed(0)
     codebook = 100 + 1e-3 * torch.randn(64, 8, generator=generator)  # bfloat16 sees one code

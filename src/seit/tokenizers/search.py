@@ -15,6 +15,7 @@ from torch import Tensor
 # (cell, code) pairs at a time: 2 MiB, which a core's cache holds, and 128 MiB, which fill a GPU.
 _PAIRS = {"cpu": 1 << 19}
 _PAIRS_ELSEWHERE = 1 << 25
+_BLOCK = 64
 
 
 def euclidean(features: Tensor, codebook: Tensor) -> Tensor:
@@ -34,8 +35,7 @@ def euclidean(features: Tensor, codebook: Tensor) -> Tensor:
 
     def best(part: Tensor) -> Tensor:
         distances = part.square().sum(1, keepdim=True) + norms
-        # `min` is several times faster than `argmin` on a CPU.
-        return distances.addmm_(part, codes.T, alpha=-2).min(1).indices
+        return _lowest(distances.addmm_(part, codes.T, alpha=-2))
 
     return _in_chunks(features, len(codes), best)
 
@@ -75,12 +75,25 @@ def nearest_kept(codebook: Tensor, kept: Tensor) -> Tensor:
     return euclidean(codebook.T[None, :, :, None], codebook[kept])[0, :, 0]
 
 
+def _lowest(distances: Tensor) -> Tensor:
+    """Returns the index of each row's smallest number, the first one on a tie: distances [n, K], ids [n] int64."""
+    count = distances.shape[1]
+    if distances.device.type != "cpu" or count % _BLOCK or torch.compiler.is_compiling():
+        return distances.min(1).indices
+    # A CPU finds a minimum without its place ten times faster: first the block that has it, then its place there.
+    blocks = distances.unflatten(1, (-1, _BLOCK))  # [n, K / 64, 64]
+    block = blocks.amin(2).min(1).indices
+    return block * _BLOCK + blocks[torch.arange(len(block)), block].min(1).indices
+
+
 def _in_chunks(features: Tensor, codes: int, best: Callable[[Tensor], Tensor]) -> Tensor:
     """Applies `best` [n, d] -> [n] to the cells of features [B, d, h, w], some at a time: ids [B, h, w]."""
     batch, width, rows, columns = features.shape
     with torch.autocast(features.device.type, enabled=False):
         flat = features.detach().float().movedim(1, -1).reshape(-1, width)  # [B*h*w, d]
-        cells = max(1, _PAIRS.get(features.device.type, _PAIRS_ELSEWHERE) // codes)
+        # At least as many as a code is wide: fewer would spend their time reading the codebook, and the distances
+        # are then no larger than it is.
+        cells = max(width, _PAIRS.get(features.device.type, _PAIRS_ELSEWHERE) // codes)
         # An exported program takes any batch, and so cannot know how many chunks there are.
         parts = (flat,) if torch.compiler.is_compiling() else flat.split(cells)
         found = [best(part) for part in parts]
