@@ -27,7 +27,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from seit.augment import Draws, pipeline, synonyms
+from seit import recipes
+from seit.augment import Draws, Pipeline, synonyms
 from seit.images import decode, open_source
 from seit.store import RowTable, TokenDataset, TokenWriter
 
@@ -110,7 +111,8 @@ def write_store(path: Path) -> TokenDataset:
 def token_ms(data: TokenDataset, batch: int, passes: int, device: str) -> float:
     """Times our way: decoded ids cross to the device, everything else happens there."""
     table = torch.from_numpy(np.array(data.codebook)).to(device)
-    augment = pipeline((GRID, GRID), (CROP, CROP), CLASSES, codebook=table)
+    recipe = recipes.load("token-in1k")
+    augment = Pipeline(recipe.augment, (GRID, GRID), (CROP, CROP), CLASSES, codebook=table)
     places = order(1)
 
     def one_pass() -> None:

@@ -8,12 +8,19 @@ from hypothesis import strategies as st
 from naive_augment import one_hot_crop
 
 from seit.augment import Draws
-from seit.augment.crop import RandomCrop, ResizedCrop, centre_crop, lookup, resize, resized_boxes
+from seit.augment.base import Given
+from seit.augment.random_crop import RandomCrop
+from seit.augment.resize import centre_crop, lookup, resize
+from seit.augment.resized_crop import ResizedCrop, resized_boxes
 from seit.errors import RecipeError
 
 
 def _ids(rows: int, height: int, width: int, codes: int) -> torch.Tensor:
     return torch.randint(0, codes, (rows, height, width), generator=torch.Generator().manual_seed(7))
+
+
+def _given(grid: tuple[int, int], size: tuple[int, int]) -> Given:
+    return Given(grid, size, size)
 
 
 def _table(codes: int, width: int) -> torch.Tensor:
@@ -84,7 +91,7 @@ def test_boxes_cover_the_scale_and_the_whole_grid() -> None:
 def test_random_crop_cuts_every_place_and_resizes_nothing() -> None:
     table = torch.arange(1024.0)[:, None]
     ids = torch.arange(1024).view(1, 32, 32).expand(500, -1, -1)
-    out = RandomCrop((28, 26))(ids, table, Draws(0, 0, torch.arange(500), 500))[:, 0].long()
+    out = RandomCrop()(ids, table, Draws(0, 0, torch.arange(500), 500), _given((32, 32), (28, 26)))[:, 0].long()
     top, left = out[:, 0, 0] // 32, out[:, 0, 0] % 32
     assert sorted(set(top.tolist())) == [0, 1, 2, 3, 4]
     assert sorted(set(left.tolist())) == [0, 1, 2, 3, 4, 5, 6]
@@ -112,8 +119,8 @@ def test_centre_crop_of_a_larger_view_is_resized() -> None:
 def test_images_are_cropped_like_vectors() -> None:
     images = torch.rand(3, 3, 32, 24)
     draws = Draws(0, 0, torch.arange(3), 3)
-    out = ResizedCrop((28, 21))(images, None, draws)
-    boxes = resized_boxes(draws.uniform("rrc", 22), (32, 24), (0.08, 1.0), (3 / 4, 4 / 3))
+    out = ResizedCrop()(images, None, draws, _given((32, 24), (28, 21)))
+    boxes = resized_boxes(draws.uniform("resized_crop", 22), (32, 24), (0.08, 1.0), (3 / 4, 4 / 3))
     for row, (top, left, h, w) in enumerate(boxes.tolist()):
         crop = images[row : row + 1, :, top : top + h, left : left + w]
         expected = F.interpolate(crop, size=(28, 21), mode="bicubic", align_corners=False)[0]
@@ -122,7 +129,8 @@ def test_images_are_cropped_like_vectors() -> None:
 
 def test_gradients_reach_a_learned_table() -> None:
     table = _table(11, 5).requires_grad_()
-    ResizedCrop((6, 6))(_ids(2, 8, 8, 11), table, Draws(0, 0, torch.arange(2), 2)).square().sum().backward()
+    out = ResizedCrop()(_ids(2, 8, 8, 11), table, Draws(0, 0, torch.arange(2), 2), _given((8, 8), (6, 6)))
+    out.square().sum().backward()
     assert table.grad is not None
     assert float(table.grad.abs().sum()) > 0
 
@@ -131,14 +139,10 @@ def test_gradients_reach_a_learned_table() -> None:
     ("make", "message"),
     [
         (
-            lambda: ResizedCrop((28, 28), scale=(0.5, 0.1)),
-            r"crop: a scale of 0.5 to 0.1; choose bounds in \(0, 1\]",
+            lambda: ResizedCrop(scale=(0.5, 0.1)),
+            r"resized_crop.scale: a scale of 0.5 to 0.1; choose bounds in \(0, 1\]",
         ),
-        (lambda: ResizedCrop((28, 28), ratio=(0.0, 1.0)), "crop: a ratio of 0.0 to 1.0; choose bounds above 0"),
-        (
-            lambda: RandomCrop((33, 28))(_ids(1, 32, 32, 4), _table(4, 2), Draws(0, 0, torch.arange(1), 1)),
-            "crop: a crop of 33x28 from a grid of 32x32; choose a size of at most the grid",
-        ),
+        (lambda: ResizedCrop(ratio=(0.0, 1.0)), "resized_crop.ratio: a ratio of 0.0 to 1.0; choose bounds above 0"),
         (lambda: centre_crop(_ids(1, 8, 8, 4), _table(4, 2), (9, 9)), "a crop of 9x9 from a grid of 8x8"),
         (lambda: centre_crop(torch.zeros(1, 1, 8, 8).long(), _table(4, 2), (8, 8)), r"give ids \[B, h, w\]"),
     ],

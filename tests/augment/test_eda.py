@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from naive_augment import nearest_codes, swapped
 
 from seit.augment import Draws, synonyms
+from seit.augment.base import Given
 from seit.augment.flip import Flip
 from seit.augment.swap import Swap, exchange, squares
 from seit.augment.synonym import Synonym
@@ -13,6 +14,10 @@ from seit.errors import RecipeError
 
 def _draws(rows: int, seed: int = 0) -> Draws:
     return Draws(seed, 0, torch.arange(rows), rows)
+
+
+def _given(codebook: torch.Tensor | None = None, mirror=None) -> Given:
+    return Given((8, 8), (8, 8), (8, 8), codebook, mirror)
 
 
 def test_synonyms_are_the_five_nearest_other_codes() -> None:
@@ -27,14 +32,14 @@ def test_equal_distances_go_to_the_lower_id_and_small_codebooks_have_fewer_synon
 
 
 def test_a_codebook_of_one_code_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"synonym: a codebook of one code.*set its probability to 0"):
+    with pytest.raises(RecipeError, match=r"synonym: a codebook of one code.*leave it out of augment"):
         synonyms(torch.zeros(1, 4))
 
 
 def test_synonym_replaces_each_id_with_its_probability_by_each_synonym_alike() -> None:
-    table = synonyms(torch.randn(50, 4, generator=torch.Generator().manual_seed(1)))
+    codebook = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
     ids = torch.randint(0, 50, (64, 16, 16), generator=torch.Generator().manual_seed(2))
-    out = Synonym(0.25, table)(ids, _draws(64))
+    out, table = Synonym(0.25)(ids, _draws(64), _given(codebook)), synonyms(codebook)
     changed = out != ids
     assert abs(float(changed.float().mean()) - 0.25) < 0.015
     place = (table[ids[changed]] == out[changed][:, None]).int()
@@ -43,10 +48,10 @@ def test_synonym_replaces_each_id_with_its_probability_by_each_synonym_alike() -
 
 
 def test_synonym_with_probability_0_changes_nothing_and_with_1_everything() -> None:
-    table = synonyms(torch.randn(50, 4, generator=torch.Generator().manual_seed(1)))
+    codebook = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
     ids = torch.randint(0, 50, (8, 7, 9), generator=torch.Generator().manual_seed(2))
-    assert torch.equal(Synonym(0.0, table)(ids, _draws(8)), ids)
-    assert bool((Synonym(1.0, table)(ids, _draws(8)) != ids).all())
+    assert torch.equal(Synonym(0.0)(ids, _draws(8), _given(codebook)), ids)
+    assert bool((Synonym(1.0)(ids, _draws(8), _given(codebook)) != ids).all())
 
 
 @settings(deadline=None, max_examples=40)
@@ -72,16 +77,16 @@ def test_swap_takes_its_share_of_rows_every_side_and_the_last_row_and_column() -
     ends = corners.amax(1) + side[:, None]
     assert ends.amax(0).tolist() == [32, 32]
     ids = torch.arange(1024).view(1, 32, 32).expand(2000, -1, -1)
-    touched = (Swap(0.25)(ids, _draws(2000)) != ids).flatten(1).any(1)
+    touched = (Swap(0.25)(ids, _draws(2000), _given()) != ids).flatten(1).any(1)
     assert abs(float(touched.float().mean()) - 0.25 * 7 / 8) < 0.04
 
 
 def test_released_choice_gives_a_row_synonyms_or_a_swap_but_never_both() -> None:
-    table = synonyms(torch.randn(1024, 4, generator=torch.Generator().manual_seed(1)))
+    given = _given(torch.randn(1024, 4, generator=torch.Generator().manual_seed(1)))
     ids = torch.arange(1024).view(1, 32, 32).expand(1000, -1, -1)
     draws = _draws(1000)
-    one = (Synonym(1.0, table, (0.0, 0.25))(ids, draws) != ids).flatten(1).any(1)
-    other = (Swap(1.0, (0.25, 0.5))(ids, draws) != ids).flatten(1).any(1)
+    one = (Synonym(1.0, (0.0, 0.25))(ids, draws, given) != ids).flatten(1).any(1)
+    other = (Swap(1.0, (0.25, 0.5))(ids, draws, given) != ids).flatten(1).any(1)
     assert not bool((one & other).any())
     assert abs(float(one.float().mean()) - 0.25) < 0.06
     assert abs(float(other.float().mean()) - 0.25 * 7 / 8) < 0.06
@@ -90,15 +95,15 @@ def test_released_choice_gives_a_row_synonyms_or_a_swap_but_never_both() -> None
 def test_flip_mirrors_the_grid_and_maps_ids_through_the_mirror_table() -> None:
     ids = torch.tensor([[[0, 1, 2], [2, 2, 1]]])
     mirror = torch.tensor([0, 2, 1])
-    assert Flip(1.0, mirror)(ids, _draws(1)).tolist() == [[[1, 2, 0], [2, 1, 1]]]
+    assert Flip(1.0)(ids, _draws(1), _given(torch.zeros(3, 1), lambda: mirror)).tolist() == [[[1, 2, 0], [2, 1, 1]]]
     images = torch.rand(400, 3, 2, 5)
-    out = Flip(0.5)(images, _draws(400))
+    out = Flip(0.5)(images, _draws(400), _given())
     changed = (out != images).flatten(1).any(1)
     assert abs(float(changed.float().mean()) - 0.5) < 0.1
     assert torch.equal(out[changed], images[changed].flip(-1))
 
 
-@pytest.mark.parametrize("make", [lambda: Synonym(1.5, torch.zeros(2, 1)), lambda: Swap(-0.1), lambda: Flip(2.0)])
+@pytest.mark.parametrize("make", [lambda: Synonym(1.5), lambda: Swap(-0.1), lambda: Flip(2.0)])
 def test_probabilities_outside_0_to_1_are_refused(make) -> None:
     with pytest.raises(RecipeError, match=r"a probability of .*; choose a value from 0 to 1"):
         make()

@@ -3,9 +3,12 @@ import torch
 from scipy import stats
 
 from seit.augment import Draws
+from seit.augment.base import Given
 from seit.augment.cutmix import CutMix, beta, box
 from seit.augment.noise import Noise
 from seit.errors import RecipeError
+
+GIVEN = Given((12, 9), (12, 9), (12, 9), codebook=torch.full((3, 4), 2.0))
 
 
 def _batch(rows: int, classes: int = 10) -> tuple[torch.Tensor, torch.Tensor]:
@@ -19,7 +22,7 @@ def test_cutmix_pastes_the_partners_box_and_its_share_of_the_target() -> None:
     for step in range(20):
         draws = Draws(0, 0, torch.arange(8) + 8 * step, 8)
         vectors, targets = _batch(8)
-        out, mixed = CutMix()(vectors.clone(), targets.clone(), draws)
+        out, mixed = CutMix()(vectors.clone(), targets.clone(), draws, GIVEN)
         for row in range(8):
             partner = row + 1 if row % 2 == 0 else row - 1
             pasted = (out[row] != vectors[row]).all(0)  # [12, 9]; normal numbers never agree by chance
@@ -36,7 +39,7 @@ def test_cutmix_pastes_the_partners_box_and_its_share_of_the_target() -> None:
 def test_mixup_blends_rows_and_targets_by_the_same_share() -> None:
     vectors, targets = _batch(6)
     draws = Draws(0, 0, torch.arange(6), 6)
-    out, mixed = CutMix(0.0, 1.0)(vectors.clone(), targets.clone(), draws)
+    out, mixed = CutMix(0.0, mixup=1.0)(vectors.clone(), targets.clone(), draws, GIVEN)
     lam = float(((out[0] - vectors[1]) / (vectors[0] - vectors[1])).median())
     assert 0 < lam < 1
     for row in range(6):
@@ -47,10 +50,10 @@ def test_mixup_blends_rows_and_targets_by_the_same_share() -> None:
 
 def test_cutmix_on_two_ranks_gives_what_one_process_gives() -> None:
     vectors, targets = _batch(12)
-    whole = CutMix()(vectors.clone(), targets.clone(), Draws(1, 0, torch.arange(12), 12))
+    whole = CutMix()(vectors.clone(), targets.clone(), Draws(1, 0, torch.arange(12), 12), GIVEN)
     for part in (slice(0, 4), slice(4, 12), torch.tensor([2, 3, 8, 9])):
         positions = torch.arange(12)[part]
-        found = CutMix()(vectors[part].clone(), targets[part].clone(), Draws(1, 0, positions, 12))
+        found = CutMix()(vectors[part].clone(), targets[part].clone(), Draws(1, 0, positions, 12), GIVEN)
         assert torch.equal(found[0], whole[0][part])
         assert torch.equal(found[1], whole[1][part])
 
@@ -60,7 +63,7 @@ def test_the_last_row_of_an_odd_batch_is_left_alone(batch: int) -> None:
     vectors, targets = _batch(5)
     for step in (0, 1):
         positions = torch.arange(5) + step * batch
-        out, mixed = CutMix()(vectors.clone(), targets.clone(), Draws(1, 0, positions, batch))
+        out, mixed = CutMix()(vectors.clone(), targets.clone(), Draws(1, 0, positions, batch), GIVEN)
         assert torch.equal(out[4], vectors[4])
         assert torch.equal(mixed[4], targets[4])
         assert not torch.equal(mixed[:4], targets[:4])
@@ -70,15 +73,15 @@ def test_the_last_row_of_an_odd_batch_is_left_alone(batch: int) -> None:
 def test_partners_that_are_not_together_are_refused(positions: list[int]) -> None:
     vectors, targets = _batch(len(positions))
     with pytest.raises(RecipeError, match="split a batch over ranks or accumulation steps at even places only"):
-        CutMix()(vectors, targets, Draws(1, 0, torch.tensor(positions), 4))
+        CutMix()(vectors, targets, Draws(1, 0, torch.tensor(positions), 4), GIVEN)
 
 
 def test_a_batch_is_cut_blended_or_left_with_the_given_probabilities() -> None:
     counts = [0, 0, 0]
-    mix = CutMix(0.25, 0.5)
+    mix = CutMix(0.25, mixup=0.5)
     for step in range(600):
         vectors, targets = torch.tensor([[0.0], [1.0]])[:, :, None, None].expand(2, 1, 8, 8).clone(), torch.eye(2)
-        out, _ = mix(vectors, targets, Draws(0, 0, torch.arange(2) + 2 * step, 2))
+        out, _ = mix(vectors, targets, Draws(0, 0, torch.arange(2) + 2 * step, 2), GIVEN)
         values = out[0].unique()
         counts[0 if len(values) == 2 or float(values[0]) == 1 else 1 if 0 < float(values[0]) < 1 else 2] += 1
     assert abs(counts[1] / 600 - 0.5) < 0.07
@@ -101,9 +104,9 @@ def test_box_is_the_papers_square_root_share_clipped_at_the_border() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ((0.7, 0.5, 1.0, 1.0), "CutMix with 0.7 and Mixup with 0.5 is more than 1"),
-        ((1.2, 0.0, 1.0, 1.0), "cutmix: a probability of 1.2"),
-        ((1.0, 0.0, 2.0, 1.0), r"cutmix_alpha: an alpha of 2.0; choose a value in \(0, 1\]"),
+        ((0.7, 1.0, 0.5, 1.0), "CutMix with 0.7 and Mixup with 0.5 is more than 1"),
+        ((1.2, 1.0, 0.0, 1.0), "cutmix.probability: a probability of 1.2"),
+        ((1.0, 2.0, 0.0, 1.0), r"cutmix.alpha: an alpha of 2.0; choose a value in \(0, 1\]"),
     ],
 )
 def test_wrong_mixing_is_refused_in_one_sentence(settings: tuple[float, ...], message: str) -> None:
@@ -113,7 +116,7 @@ def test_wrong_mixing_is_refused_in_one_sentence(settings: tuple[float, ...], me
 
 def test_noise_is_one_number_a_channel_plus_one_a_cell_and_channel() -> None:
     vectors = torch.zeros(64, 32, 28, 28).contiguous(memory_format=torch.channels_last)
-    out, _ = Noise(1.0, std=0.5, unit=2.0)(vectors, torch.zeros(64, 2), Draws(0, 0, torch.arange(64), 64))
+    out, _ = Noise(1.0, std=0.5)(vectors, torch.zeros(64, 2), Draws(0, 0, torch.arange(64), 64), GIVEN)
     channel = out.mean((2, 3))  # [64, 32]: the channel's number, with 1/28 of the cells' spread
     within = out - channel[:, :, None, None]
     assert abs(float(channel.std()) - 1) < 0.05
@@ -124,7 +127,7 @@ def test_noise_is_one_number_a_channel_plus_one_a_cell_and_channel() -> None:
 
 def test_noise_takes_its_share_of_rows_and_leaves_the_rest_untouched() -> None:
     vectors = torch.zeros(1000, 2, 3, 3).contiguous(memory_format=torch.channels_last)
-    out, targets = Noise(0.5)(vectors, torch.ones(1000, 1), Draws(0, 0, torch.arange(1000), 1000))
+    out, targets = Noise(0.5)(vectors, torch.ones(1000, 1), Draws(0, 0, torch.arange(1000), 1000), GIVEN)
     touched = (out != 0).flatten(1)
     assert bool((touched.all(1) == touched.any(1)).all())
     assert abs(float(touched.any(1).float().mean()) - 0.5) < 0.06
@@ -132,18 +135,27 @@ def test_noise_takes_its_share_of_rows_and_leaves_the_rest_untouched() -> None:
 
 
 def test_released_noise_takes_exactly_half_of_each_global_batch_however_it_is_split() -> None:
-    noise = Noise(half=True)
+    noise = Noise(0.5, exact=True)
     parts = []
     for at in range(0, 14, 4):
         positions = torch.arange(28)[at * 2 : at * 2 + 8]
         vectors = torch.zeros(len(positions), 2, 3, 3).contiguous(memory_format=torch.channels_last)
-        parts.append(noise(vectors, torch.zeros(len(positions), 1), Draws(0, 0, positions, 14))[0])
+        parts.append(noise(vectors, torch.zeros(len(positions), 1), Draws(0, 0, positions, 14), GIVEN)[0])
     touched = (torch.cat(parts) != 0).flatten(1).any(1)
     assert touched.view(2, 14).sum(1).tolist() == [7, 7]
 
 
+@pytest.mark.parametrize(("probability", "rows"), [(0.05, 0), (0.3, 4), (1.0, 14)])
+def test_an_exact_share_is_rounded_down(probability: float, rows: int) -> None:
+    vectors = torch.zeros(14, 2, 3, 3).contiguous(memory_format=torch.channels_last)
+    out, _ = Noise(probability, exact=True)(vectors, torch.zeros(14, 1), Draws(0, 0, torch.arange(14), 14), GIVEN)
+    assert int((out != 0).flatten(1).any(1).sum()) == rows
+
+
 def test_wrong_noise_is_refused_in_one_sentence() -> None:
-    with pytest.raises(RecipeError, match=r"noise: a probability of 1\.1"):
+    with pytest.raises(RecipeError, match=r"noise.probability: a probability of 1\.1"):
         Noise(1.1)
-    with pytest.raises(RecipeError, match="noise_std: a standard deviation of -1"):
+    with pytest.raises(RecipeError, match=r"noise\.std: a standard deviation of -1"):
         Noise(0.5, -1)
+    with pytest.raises(RecipeError, match=r"noise\.unit: there is no unit 'rsm'; did you mean 'rms'"):
+        Noise(unit="rsm")

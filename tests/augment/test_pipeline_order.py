@@ -5,14 +5,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_augment import nearest_codes, one_hot_crop, swapped
 
-from seit.augment import Draws, pipeline
-from seit.augment.crop import resized_boxes
-from seit.augment.cutmix import box
-from seit.augment.swap import squares
+from seit import recipes
+from seit.augment import Draws, Pipeline
+from seit.augment.cutmix import CutMix, box
+from seit.augment.flip import Flip
+from seit.augment.noise import Noise
+from seit.augment.random_crop import RandomCrop
+from seit.augment.resized_crop import ResizedCrop, resized_boxes
+from seit.augment.swap import Swap, squares
+from seit.augment.synonym import Synonym
 from seit.errors import RecipeError
 from seit.loading import batches
 
 CODEBOOK = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+
+
+PAPER, RELEASED = (recipes.load(name).augment for name in ("token-in1k", "token-in1k-released"))
 
 
 def _rows(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -26,7 +34,11 @@ def _rows(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 def _naive(ids: torch.Tensor, labels: torch.Tensor, draws: Draws) -> tuple[torch.Tensor, torch.Tensor]:
     """Fig. 3, one row at a time: Token-EDA, one-hot, RRC, codebook, CutMix, Emb-Noise; from the same draws."""
     words = draws.bits("synonym", 256)
-    u_swap, u_crop, u_noise = draws.uniform("swap", 66), draws.uniform("rrc", 22), draws.uniform("noise", 1)
+    u_swap, u_crop, u_noise = (
+        draws.uniform("swap", 66),
+        draws.uniform("resized_crop", 22),
+        draws.uniform("noise", 1),
+    )
     side, corners = squares(u_swap[:, 1], u_swap[:, 2:], 16, 16)
     boxes = resized_boxes(u_crop, (16, 16), (0.08, 1.0), (3 / 4, 4 / 3))
     vectors, targets = [], []
@@ -64,7 +76,7 @@ def _naive(ids: torch.Tensor, labels: torch.Tensor, draws: Draws) -> tuple[torch
 def test_the_pipeline_is_fig_3_done_naively_with_one_hot_ids() -> None:
     ids, labels = _rows(6)
     draws = Draws(3, 1, torch.arange(6), 6)
-    found = pipeline((16, 16), (14, 14), 10, codebook=CODEBOOK)(ids, labels, CODEBOOK, draws)
+    found = Pipeline(PAPER, (16, 16), (14, 14), 10, codebook=CODEBOOK)(ids, labels, CODEBOOK, draws)
     expected = _naive(ids, labels, draws)
     assert found[0].shape == (6, 6, 14, 14)
     assert (found[0].double() - expected[0]).abs().max() < 1e-5
@@ -76,7 +88,7 @@ def test_the_pipeline_is_fig_3_done_naively_with_one_hot_ids() -> None:
 def test_any_split_of_a_batch_gives_the_same_vectors_and_targets(pairs: list[int], released: bool) -> None:
     count = 2 * sum(pairs)
     ids, labels = _rows(count)
-    augment = pipeline((16, 16), (14, 14), 10, codebook=CODEBOOK, released=released)
+    augment = Pipeline(RELEASED if released else PAPER, (16, 16), (14, 14), 10, codebook=CODEBOOK)
     whole = augment(ids, labels, CODEBOOK, Draws(3, 1, torch.arange(count), 20))
     at = 0
     for pair in pairs:
@@ -104,7 +116,7 @@ class _Memory:
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_together_train_on_what_one_process_trains_on(ranks: int) -> None:
-    augment = pipeline((16, 16), (14, 14), 10, codebook=CODEBOOK)
+    augment = Pipeline(PAPER, (16, 16), (14, 14), 10, codebook=CODEBOOK)
 
     def rank_steps(rank: int, ranks: int) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         steps = []
@@ -126,7 +138,7 @@ def test_ranks_together_train_on_what_one_process_trains_on(ranks: int) -> None:
 
 def test_a_learned_table_takes_the_same_path_with_gradients() -> None:
     ids, labels = _rows(40)
-    augment = pipeline((16, 16), (14, 14), 10, codebook=CODEBOOK)
+    augment = Pipeline(PAPER, (16, 16), (14, 14), 10, codebook=CODEBOOK)
     draws = Draws(0, 0, torch.arange(40), 40)
     table = CODEBOOK.clone().requires_grad_()
     vectors, targets = augment(ids, labels, table, draws)
@@ -138,9 +150,18 @@ def test_a_learned_table_takes_the_same_path_with_gradients() -> None:
     assert vectors.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_what_a_learned_table_becomes_does_not_change_the_augmentations() -> None:
+    ids, labels = _rows(4)
+    draws, table = Draws(0, 0, torch.arange(4), 4), CODEBOOK.clone()
+    augment = Pipeline(PAPER, (16, 16), (14, 14), 10, codebook=table)
+    table += 5  # as if trained on, before the first batch
+    fresh = Pipeline(PAPER, (16, 16), (14, 14), 10, codebook=CODEBOOK)
+    assert torch.equal(augment(ids, labels, table, draws)[0], fresh(ids, labels, table, draws)[0])
+
+
 def test_ids_of_every_integer_type_and_soft_targets_are_taken() -> None:
     ids, labels = _rows(4)
-    augment = pipeline((16, 16), (14, 14), 10, codebook=CODEBOOK)
+    augment = Pipeline(PAPER, (16, 16), (14, 14), 10, codebook=CODEBOOK)
     draws = Draws(0, 0, torch.arange(4), 4)
     expected = augment(ids, labels, CODEBOOK, draws)
     for kind in (torch.int32, torch.int16, torch.uint16):
@@ -151,7 +172,7 @@ def test_ids_of_every_integer_type_and_soft_targets_are_taken() -> None:
 
 def test_epochs_differ_and_repeat() -> None:
     ids, labels = _rows(4)
-    augment = pipeline((16, 16), (14, 14), 10, codebook=CODEBOOK)
+    augment = Pipeline(PAPER, (16, 16), (14, 14), 10, codebook=CODEBOOK)
     first, again, second = (
         augment(ids, labels, CODEBOOK, Draws(0, epoch, torch.arange(4), 4))[0] for epoch in (0, 0, 1)
     )
@@ -160,51 +181,70 @@ def test_epochs_differ_and_repeat() -> None:
 
 
 def test_the_pipeline_prints_itself_in_its_order() -> None:
-    assert str(pipeline((32, 32), (28, 28), 1000, codebook=torch.ones(391, 32) * 2)) == (
-        "synonym(p=0.25) -> swap(p=0.25) -> rrc(scale=(0.08, 1), ratio=(0.75, 1.33), bicubic to 28x28)"
-        " -> cutmix(p=1 (alpha=1)) -> noise(p=0.5, std=1 x 2) -> smoothing(0.1)"
+    assert str(Pipeline(PAPER, (32, 32), (28, 28), 1000, codebook=torch.ones(391, 32) * 2)) == (
+        "synonym(probability=0.25) -> swap(probability=0.25)"
+        " -> resized_crop(scale=(0.08, 1), ratio=(0.75, 1.33), bicubic to 28x28)"
+        " -> cutmix(probability=1, alpha=1, mixup=0, mixup_alpha=0.8)"
+        " -> noise(probability=0.5, std=1, unit=rms, which is 2) -> smoothing(0.1)"
     )
-    released = str(
-        pipeline((32, 32), (28, 28), 1000, codebook=torch.ones(391, 32), noise_unit="raw", released=True)
+    assert str(Pipeline(RELEASED, (32, 32), (28, 28), 1000, codebook=torch.ones(391, 32) * 2)) == (
+        "synonym(probability=0.25, rows=(0, 0.25)) -> swap(probability=1, rows=(0.25, 0.5))"
+        " -> resized_crop(scale=(0.08, 1), ratio=(0.75, 1.33), bicubic to 28x28)"
+        " -> noise(probability=0.5, std=1, unit=raw, exact=True, which is 1)"
+        " -> cutmix(probability=1, alpha=1, mixup=0, mixup_alpha=0.8) -> smoothing(0.1)"
     )
-    assert released == (
-        "synonym(p=0.25, rows=0.25) -> swap(p=0.25) -> rrc(scale=(0.08, 1), ratio=(0.75, 1.33), bicubic to 28x28)"
-        " -> noise(half of a batch, std=1 x 1) -> cutmix(p=1 (alpha=1)) -> smoothing(0.1)"
-    )
+
+
+def test_stages_run_in_the_papers_order_whatever_order_a_recipe_names_them_in() -> None:
+    given = {"grid": (16, 16), "size": (14, 14), "classes": 10, "codebook": CODEBOOK}
+    turned = Pipeline((PAPER[3], PAPER[2], *PAPER[:2], PAPER[4]), **given)
+    assert str(turned) == str(Pipeline(PAPER, **given))
+
+
+def test_what_has_probability_0_is_left_out() -> None:
+    augment = Pipeline((Synonym(0.0), Flip(0.0), CutMix(0.0), CutMix(0.0)), (16, 16), (14, 14), 10)
+    assert str(augment) == "centre_crop(14x14 to 14x14) -> smoothing(0.1)"
+    assert Pipeline((CutMix(0.0, mixup=0.5),), (16, 16), (14, 14), 10).on_vectors
 
 
 def test_a_pixel_twin_shares_crop_mixing_and_smoothing() -> None:
-    augment = pipeline((32, 32), (32, 32), 10, synonym=0, swap=0, noise=0, crop="random", flip=0.5)
+    augment = Pipeline((Flip(), RandomCrop(), CutMix()), (32, 32), (28, 28), 10)
     vectors, targets = augment(torch.rand(4, 3, 32, 32), torch.arange(4), None, Draws(0, 0, torch.arange(4), 4))
-    assert vectors.shape == (4, 3, 32, 32)
+    assert vectors.shape == (4, 3, 28, 28)
     assert torch.allclose(targets.sum(1), torch.ones(4))
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("augment", "settings", "message"),
     [
-        ({"synonym": 1.5}, "synonym: a probability of 1.5; choose a value from 0 to 1"),
-        ({"smoothing": -0.1}, "smoothing: a probability of -0.1"),
-        ({"crop": "rcc"}, "crop: there is no crop 'rcc'; did you mean 'rrc'"),
-        ({"noise_unit": "rsm"}, "noise_unit: there is no unit 'rsm'; did you mean 'rms'"),
-        ({"flip": 0.5}, "flip: mirroring ids needs their mirror table"),
-        ({"codebook": None}, "augmentation: synonyms, swap and Emb-Noise are for ids; set them to 0 for pixels"),
-        ({"synonym": 0.75, "swap": 0.5, "released": True}, "released: a row gets one of synonyms and swap"),
+        ((), {"smoothing": -0.1}, "smoothing: a probability of -0.1"),
+        ((Flip(),), {}, "flip: mirroring ids needs the data set's tokenizer"),
+        ((Synonym(),), {"codebook": None}, "synonym: is not for pixels; leave synonym out of augment"),
+        ((Noise(),), {"codebook": None}, "noise: is not for pixels; leave noise out of augment"),
+        ((Swap(), Swap(0.5)), {}, "augment: there are two augmentations swap; leave one out"),
+        ((ResizedCrop(), RandomCrop()), {}, "augment: there are two augmentations crop; leave one out"),
+        ((Synonym(),), {"codebook": CODEBOOK[:1]}, "synonym: a codebook of one code has no synonyms"),
     ],
 )
-def test_wrong_settings_are_refused_in_one_sentence(settings: dict, message: str) -> None:
+def test_wrong_augmentations_are_refused_in_one_sentence(augment: tuple, settings: dict, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        pipeline((16, 16), (14, 14), 10, **{"codebook": CODEBOOK, **settings})
+        Pipeline(augment, (16, 16), (14, 14), 10, **{"codebook": CODEBOOK, **settings})
+
+
+def test_ids_of_another_grid_are_refused() -> None:
+    augment = Pipeline(PAPER, (16, 16), (14, 14), 10, codebook=CODEBOOK)
+    with pytest.raises(RecipeError, match=r"inputs of shape \[2, 8, 8\]; give 16x16 ones"):
+        augment(torch.zeros(2, 8, 8).long(), torch.zeros(2).long(), CODEBOOK, Draws(0, 0, torch.arange(2), 2))
 
 
 def test_inputs_labels_and_positions_of_different_lengths_are_refused() -> None:
     ids, labels = _rows(4)
     with pytest.raises(RecipeError, match="augmentation: 4 inputs, 3 labels and 4 positions; give as many of each"):
-        pipeline((16, 16), (14, 14), 10, codebook=CODEBOOK)(
+        Pipeline(PAPER, (16, 16), (14, 14), 10, codebook=CODEBOOK)(
             ids, labels[:3], CODEBOOK, Draws(0, 0, torch.arange(4), 4)
         )
 
 
 def test_a_crop_larger_than_the_grid_is_refused() -> None:
     with pytest.raises(RecipeError, match="a crop of 28x28 from a grid of 16x16"):
-        pipeline((16, 16), (28, 28), 10, codebook=CODEBOOK)
+        Pipeline(PAPER, (16, 16), (28, 28), 10, codebook=CODEBOOK)

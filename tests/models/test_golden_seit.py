@@ -5,7 +5,7 @@ import pytest
 import torch
 from golden_rule import SHARED, close, codebook, golden, tokens, vit_state
 
-from seit.augment.crop import lookup, resize
+from seit.augment.resize import lookup, resize
 from seit.errors import ModelError
 from seit.models import load_published
 

@@ -1,13 +1,15 @@
 """The loop learns, in ids and in pixels; what it writes can be gone on with; what it cannot learn it says."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from seit import checkpoint
-from seit.augment import pipeline
+from seit.augment import Pipeline
+from seit.augment.cutmix import CutMix
 from seit.errors import RunError
 from seit.evaluation import accuracy
 from seit.models import build
@@ -47,9 +49,8 @@ def prepared(rows, recipe):
         model = build("mini_resnet", "patch4", 3, rows.grid, 3)
     else:
         model = build("mini_resnet", "conv3", 4, rows.grid, 3, codebook=CODEBOOK, learned=recipe.learned)
-    off = {"synonym": 0, "swap": 0, "crop": "centre", "cutmix": recipe.cutmix, "noise": recipe.noise}
-    augment = pipeline(
-        rows.grid, model.input_grid, 3, codebook=model.table, view=model.view_grid, smoothing=0.0, **off
+    augment = Pipeline(
+        recipe.augment, rows.grid, model.input_grid, 3, codebook=model.table, view=model.view_grid, smoothing=0.0
     )
     return model, augment
 
@@ -83,9 +84,7 @@ def test_a_plainly_separable_set_is_learned(pixels, tmp_path):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lamb", "lion"])
 def test_a_snapshot_goes_on_to_the_same_weights_with_any_optimizer(optimizer, tmp_path):
-    recipe = Recipe.from_json(
-        RECIPE.to_json() | {"epochs": 3, "optimizer": optimizer, "learned": True, "cutmix": 0.5}
-    )
+    recipe = replace(RECIPE, epochs=3, optimizer=optimizer, learned=True, augment=(CutMix(0.5),))
     rows = Toy(40)
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
@@ -118,7 +117,7 @@ def test_rows_train_and_weights_move_only_where_they_should(tmp_path):
 
 
 def test_an_odd_number_of_rows_below_one_batch_trains(tmp_path):
-    recipe = Recipe.from_json(RECIPE.to_json() | {"epochs": 2, "cutmix": 1.0})
+    recipe = replace(RECIPE, epochs=2, augment=(CutMix(1.0),))
     evaluations = []
     trained(Toy(7), recipe, tmp_path, evaluations=evaluations)
     assert len(evaluations) == 2

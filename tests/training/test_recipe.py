@@ -9,6 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seit import recipes
+from seit.augment import kinds
+from seit.augment.centre_crop import CentreCrop
+from seit.augment.cutmix import CutMix
+from seit.augment.flip import Flip
+from seit.augment.noise import Noise
+from seit.augment.random_crop import RandomCrop
+from seit.augment.resized_crop import ResizedCrop
 from seit.errors import RecipeError
 from seit.models.stems import stem_of
 from seit.models.trunks import trunk_names
@@ -19,10 +26,8 @@ CHANGES = {
     "batch_size": ("64", 64),
     "learning_rate": ("1e-3", 1e-3),
     "learned": ("True", True),
-    "released": ("false", False),
     "trunk": ("deit_tiny_patch16_224", "deit_tiny_patch16_224"),
-    "scale": ("[0.2, 1]", (0.2, 1.0)),
-    "cutmix": ("1", 1.0),
+    "smoothing": ("1", 1.0),
     "seed": ("-3", -3),
 }
 
@@ -40,7 +45,10 @@ WRONG = {
     "epochs": ["three", "true", "[1]", "0", "-1", "nan", "1e999", "", '"3"'],
     "batch_size": ["1.5", "12.0", "0", "true", "many"],
     "learned": ["yes", "1", "0.0"],
-    "scale": ["0.5", "[0.5]", "[1, 2, 3]", "[1, true]x", "{}"],
+    "resized_crop.scale": ["0.5", "[0.5]", "[1, 2, 3]", "[1, true]x", "{}", "[0, 1]"],
+    "noise.exact": ["1", "yes"],
+    "noise.probability": ["2", "-0.1", "half"],
+    "augment": ["nois", "cutmix, nois"],
     "optimizer": ["adamww"],
     "precision": ["float16"],
     "input": ["id"],
@@ -66,6 +74,39 @@ def test_an_unknown_setting_names_its_neighbours():
         Recipe().with_settings({"epoch": "3"})
     with pytest.raises(RecipeError, match=r"no setting 'lerning_rate'; did you mean 'learning_rate'"):
         Recipe.from_json({"lerning_rate": 3})
+
+
+def test_a_setting_of_an_augmentation_changes_it_or_adds_it():
+    recipe = Recipe(augment=(Flip(0.5), RandomCrop(), Noise(0.5)))
+    assert recipe.with_settings({"noise.std": "2"}).augment == (Flip(0.5), RandomCrop(), Noise(0.5, std=2.0))
+    added = recipe.with_settings({"cutmix.probability": "0.25", "noise.unit": "raw"})
+    assert added.augment == (Flip(0.5), RandomCrop(), Noise(0.5, unit="raw"), CutMix(0.25))
+    cropped = recipe.with_settings({"resized_crop.scale": "[0.2, 1]"})  # the one crop gives way to the other
+    assert cropped.augment == (Flip(0.5), Noise(0.5), ResizedCrop((0.2, 1.0)))
+
+
+def test_augmentations_are_chosen_by_name_and_keep_the_recipes_settings():
+    recipe = Recipe(augment=(Flip(0.25), Noise(0.5)))
+    chosen = recipe.with_settings({"flip.probability": "1", "augment": "cutmix, flip,centre_crop"})
+    assert chosen.augment == (CutMix(), Flip(1.0), CentreCrop())
+    assert recipe.with_settings({"augment": ""}).augment == ()
+
+
+def test_mistakes_in_an_augmentation_name_its_neighbours():
+    with pytest.raises(RecipeError, match=r"--set noise\.sdt: there is no setting 'sdt'; did you mean 'std'"):
+        Recipe().with_settings({"noise.sdt": "1"})
+    with pytest.raises(RecipeError, match=r"--set nois\.std: there is no augmentation 'nois'; .*'noise'"):
+        Recipe().with_settings({"nois.std": "1"})
+    with pytest.raises(RecipeError, match=r"--set flip: flip is an augmentation; set flip\.probability"):
+        Recipe().with_settings({"flip": "1"})
+    with pytest.raises(RecipeError, match=r"recipe noise: there is no setting 'sdt'; did you mean 'std'"):
+        Recipe.from_json({"augment": [{"name": "noise", "sdt": 1}]})
+
+
+@pytest.mark.parametrize("name", kinds())
+def test_every_augmentation_becomes_json_and_back_in_a_recipe(name):
+    recipe = Recipe(augment=(kinds()[name](),))
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
 
 PLAIN = {float: st.floats(0.001, 0.4), int: st.integers(1, 99), bool: st.booleans()}

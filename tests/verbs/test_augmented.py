@@ -15,7 +15,7 @@ from seit.verbs import augmented
 from seit.verbs.show import decode_rows
 from seit.verbs.tokenize import tokenizer_of
 
-STEPS = ["synonym", "swap", "rrc", "cutmix", "noise", "noise", "all"]
+STEPS = ["synonym", "swap", "resized_crop", "cutmix", "noise", "noise", "all"]
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def test_each_augmentation_of_the_recipe_has_a_row_and_each_channel_a_tile(sheet
             assert caption[0].startswith(step)
             assert caption[1].startswith(result["rows"][row])
     steps = [step.split("(")[0] for step in result["pipeline"].split(" -> ")]
-    assert steps == ["synonym", "swap", "rrc", "cutmix", "noise", "smoothing"]
+    assert steps == ["synonym", "swap", "resized_crop", "cutmix", "noise", "smoothing"]
     recipe = recipes.load(result["recipe"])
-    assert f"synonym(p={recipe.synonym:g})" in tiles[0].caption[0]
+    assert recipe.augment[0].text(augmented.Given((8, 8), (8, 8), (8, 8))) in tiles[0].caption[0]
 
 
 def test_a_tile_shows_the_decoded_row_first_and_the_same_size_after(sheet, decoded):
@@ -106,7 +106,7 @@ def test_the_constant_goes_into_one_channel_of_each_picture():
 def test_the_command_draws_one_png_and_prints_the_pipeline(cli, tokens, tmp_path):
     code, out, _ = cli("show", tokens, "--augment", "--rows", 1, "--out", tmp_path / "a.png")
     assert code == 0
-    assert "token-in1k: synonym(p=0.25) -> swap(p=0.25) -> rrc(" in out
+    assert "token-in1k: synonym(probability=0.25) -> swap(probability=0.25) -> resized_crop(" in out
     width, height = Image.open(tmp_path / "a.png").size
     assert width > 256
     assert height > 7 * 128

@@ -21,7 +21,7 @@ import seit
 from seit.store import TokenDataset
 
 SERVER = multiprocessing.get_context("forkserver")
-SETTINGS = {"epochs": "4", "batch_size": "16", "cutmix": "0.5", "drop_path": "0.2", "learned": "true"}
+SETTINGS = {"epochs": "4", "batch_size": "16", "cutmix.probability": "0.5", "drop_path": "0.2", "learned": "true"}
 LIMIT = 120
 # Imported once by the server: also what numba and the hub import late, or every child would spend a second on it.
 PRELOADED = ["seit.verbs.train", "seit.verbs.tokenize", "seit.cli", "numba.cpython.unicode", "numba.np.arraymath"]

@@ -161,9 +161,9 @@ def test_a_tokenizer_of_ones_own_goes_through_every_step(shapes, own_tokenizer, 
 def test_without_its_tokenizer_a_run_takes_ids_but_no_images(shapes, own_tokenizer, tmp_path):
     out = tmp_path / "own.tokens"
     seit.tokenize(shapes, out, tokenizer=own_tokenizer)
-    with pytest.raises(seit.SeitError, match=r"flip.*--tokenizer, or set flip=0"):
+    with pytest.raises(seit.SeitError, match=r"flip.*--tokenizer, or set flip.probability=0"):
         seit.train(out, tmp_path / "run", settings=SETTINGS)
-    seit.train(out, tmp_path / "run", settings={**SETTINGS, "flip": "0"})
+    seit.train(out, tmp_path / "run", settings={**SETTINGS, "flip.probability": "0"})
     with pytest.raises(seit.SeitError, match="copy the tokenizer's file to"):
         seit.predict(tmp_path / "run", [shapes])
     shutil.copy(own_tokenizer, tmp_path / "run" / "tokenizer.safetensors")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
-from seit.augment.base import OnVectors, check_probability
-from seit.augment.draws import Draws
+from seit.augment.base import Given, OnVectors, check_probability
+from seit.augment.draws import Draws, partners
 from seit.errors import RecipeError
 
 TRIES = 64
 
 
+@dataclass(frozen=True)
 class CutMix(OnVectors):
     """Mixes rows 2i and 2i + 1 of the global batch (paper, section 3.2.1, Token-CutMix; Table B.1).
 
@@ -21,74 +24,71 @@ class CutMix(OnVectors):
     together in any even split of the batch over ranks and accumulation steps. The last row of an odd batch stays.
 
     Args:
-        cutmix: probability that a batch is CutMixed.
-        mixup: probability that it is blended instead, lam row + (1 - lam) partner.
-        cutmix_alpha: Beta's parameter, in (0, 1].
-        mixup_alpha: the same for Mixup.
+        probability: of each batch, to be CutMixed.
+        alpha: Beta's parameter, in (0, 1].
+        mixup: probability that a batch is blended instead, lam row + (1 - lam) partner.
+        mixup_alpha: Beta's parameter there.
 
     Raises:
         RecipeError: no probabilities, or their sum above 1, or an alpha outside (0, 1].
     """
 
-    name = "cutmix"
+    probability: float = 1.0
+    alpha: float = 1.0
+    mixup: float = 0.0
+    mixup_alpha: float = 0.8
 
-    def __init__(
-        self, cutmix: float = 1.0, mixup: float = 0.0, cutmix_alpha: float = 1.0, mixup_alpha: float = 0.8
-    ) -> None:
-        self.cutmix, self.mixup = check_probability("cutmix", cutmix), check_probability("mixup", mixup)
-        if cutmix + mixup > 1:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_probability("cutmix.mixup", self.mixup)
+        if self.probability + self.mixup > 1:
             raise RecipeError(
-                f"CutMix with {cutmix} and Mixup with {mixup} is more than 1", "cutmix", "a batch gets one of them"
+                f"CutMix with {self.probability} and Mixup with {self.mixup} is more than 1",
+                "cutmix",
+                "a batch gets one of them",
             )
-        for name, alpha in (("cutmix_alpha", cutmix_alpha), ("mixup_alpha", mixup_alpha)):
-            if not 0 < alpha <= 1:
-                raise RecipeError(f"an alpha of {alpha}", name, "choose a value in (0, 1]")
-        self.cutmix_alpha, self.mixup_alpha = cutmix_alpha, mixup_alpha
+        for name in ("alpha", "mixup_alpha"):
+            if not 0 < getattr(self, name) <= 1:
+                raise RecipeError(
+                    f"an alpha of {getattr(self, name)}", f"cutmix.{name}", "choose a value in (0, 1]"
+                )
 
-    def __call__(self, vectors: Tensor, targets: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    @property
+    def off(self) -> bool:
+        """Whether it neither cuts nor blends."""
+        return self.probability == self.mixup == 0
+
+    def in_every_row(self) -> CutMix:
+        """Returns it as it cuts every batch."""
+        return CutMix(1.0, self.alpha)
+
+    def __call__(self, vectors: Tensor, targets: Tensor, draws: Draws, given: Given) -> tuple[Tensor, Tensor]:
         """Mixes vectors [B, d, m, m] and targets [B, C] in place.
 
         Raises:
             RecipeError: partners are not side by side, or not both here.
         """
+        draws.check_pairs()
         for step, rows in draws.steps():
-            if len(vectors[rows]) != rows.stop - rows.start:
-                raise RecipeError(f"{len(vectors)} rows with {len(draws)} positions", "cutmix", "give one for each")
-            place = draws.positions[rows] - step * draws.batch  # in the global batch
-            first, second = place[: len(place) // 2 * 2].view(-1, 2).unbind(1)
-            if bool((first % 2 != 0).any() or (second != first + 1).any()):
-                raise RecipeError(
-                    "rows 2i and 2i + 1 of the global batch are not side by side",
-                    "cutmix",
-                    "split a batch over ranks or accumulation steps at even places only",
-                )
             self._mix(vectors[rows], targets[rows], step, draws)
         return vectors, targets
 
     def _mix(self, vectors: Tensor, targets: Tensor, step: int, draws: Draws) -> None:
-        pairs = len(vectors) // 2
-        vectors, targets = vectors[: 2 * pairs], targets[: 2 * pairs]
+        even = len(vectors) // 2 * 2
+        vectors, targets = vectors[:even], targets[:even]
         choice, row, column, *rest = draws.step_uniform(self.name, step, 3 + 2 * TRIES)
-        if choice < self.cutmix:
+        if choice < self.probability:
             height, width = vectors.shape[2:]
-            top, bottom, left, right = box(beta(self.cutmix_alpha, rest), row, column, height, width)
+            top, bottom, left, right = box(beta(self.alpha, rest), row, column, height, width)
             inside = vectors[:, :, top:bottom, left:right]
-            inside.copy_(_partners(inside))
+            inside.copy_(partners(inside))
             lam = 1 - (bottom - top) * (right - left) / (height * width)
-        elif choice < self.cutmix + self.mixup:
+        elif choice < self.probability + self.mixup:
             lam = beta(self.mixup_alpha, rest)
-            vectors.copy_(vectors * lam + _partners(vectors) * (1 - lam))
+            vectors.copy_(vectors * lam + partners(vectors) * (1 - lam))
         else:
             return
-        targets.copy_(targets * lam + _partners(targets) * (1 - lam))
-
-    def __str__(self) -> str:
-        mixup = f", mixup={self.mixup:g} (alpha={self.mixup_alpha:g})" if self.mixup else ""
-        return f"cutmix(p={self.cutmix:g} (alpha={self.cutmix_alpha:g}){mixup})"
-
-
-def _partners(rows: Tensor) -> Tensor:
-    return rows.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+        targets.copy_(targets * lam + partners(targets) * (1 - lam))
 
 
 def beta(alpha: float, u: list[float]) -> float:

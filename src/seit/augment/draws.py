@@ -14,6 +14,8 @@ import zlib
 import torch
 from torch import Tensor
 
+from seit.errors import RecipeError
+
 GOLDEN = 0x9E3779B97F4A7C15
 FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _WORD = (1 << 64) - 1
@@ -79,6 +81,22 @@ class Draws:
         starts = [0, *ends[:-1]]
         return [(int(step), slice(a, b)) for step, a, b in zip(steps.tolist(), starts, ends, strict=True)]
 
+    def check_pairs(self) -> None:
+        """Refuses rows whose partners are not here: rows 2i and 2i + 1 of a global batch stand side by side.
+
+        Raises:
+            RecipeError: a batch was split at an odd place.
+        """
+        for step, rows in self.steps():
+            place = self.positions[rows] - step * self.batch  # in the global batch
+            first, second = place[: len(place) // 2 * 2].view(-1, 2).unbind(1)
+            if bool((first % 2 != 0).any() or (second != first + 1).any()):
+                raise RecipeError(
+                    "rows 2i and 2i + 1 of the global batch are not side by side",
+                    "augmentation",
+                    "split a batch over ranks or accumulation steps at even places only",
+                )
+
     def keys(self, stream: str) -> Tensor:
         """Returns each row's key in `stream`, int64 [B]."""
         return self._keys_at(stream, self.positions).to(self.device)
@@ -110,6 +128,13 @@ class Draws:
         """Returns the first number of `uniform(stream, ...)` of every row of global batch `step`, [batch]."""
         positions = torch.arange(step * self.batch, (step + 1) * self.batch)
         return _unit(bits(self._keys_at(stream, positions), 1))[:, 0]
+
+
+def partners(rows: Tensor) -> Tensor:
+    """Returns rows of one step with 2i and 2i + 1 in each other's place; the last of an odd number stays."""
+    even = len(rows) // 2 * 2
+    swapped = rows[:even].unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+    return swapped if even == len(rows) else torch.cat((swapped, rows[even:]))
 
 
 def bits(keys: Tensor, count: int) -> Tensor:

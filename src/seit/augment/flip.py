@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from seit.augment.base import OnIds, check_probability
+from seit.augment.base import Given, OnIds
 from seit.augment.draws import Draws
+from seit.errors import RecipeError
 
 
+@dataclass(frozen=True)
 class Flip(OnIds):
-    """Mirrors rows with probability p; not in the paper.
+    """Mirrors rows with a probability; not in the paper. Images of a pixel run are mirrored as they are.
 
     Args:
-        p: probability of each row.
-        table: int64 [K], the id of each code's mirrored patch, fitted on pictures; None for images, which are
-            mirrored as they are.
+        probability: of each row.
 
     Raises:
-        RecipeError: p is no probability.
+        RecipeError: no probability.
     """
 
-    name = "flip"
+    probability: float = 0.5
 
-    def __init__(self, p: float, table: Tensor | None = None) -> None:
-        self.p, self.table = check_probability("flip", p), table
+    def check(self, given: Given) -> None:
+        """Refuses ids without the table of mirrored codes."""
+        if given.codebook is None:
+            return
+        if given.mirror is None:
+            raise RecipeError(
+                "mirroring ids needs the data set's tokenizer",
+                self.name,
+                "give --tokenizer, or set flip.probability=0",
+            )
+        given.table(_mirror)
 
-    def __call__(self, ids: Tensor, draws: Draws) -> Tensor:
+    def __call__(self, ids: Tensor, draws: Draws, given: Given) -> Tensor:
         """Maps ids [B, h, w] (or images [B, 3, H, W]) to some of them mirrored."""
-        drawn = draws.uniform(self.name, 1)[:, 0] < self.p
+        drawn = draws.uniform(self.name, 1)[:, 0] < self.probability
         mirrored = ids.flip(-1)
-        if self.table is not None:
-            self.table = self.table.to(ids.device)
-            mirrored = self.table[mirrored]
+        if given.mirror is not None:
+            mirrored = given.table(_mirror, ids.device)[mirrored]
         return torch.where(drawn.view(-1, *[1] * (ids.ndim - 1)), mirrored, ids)
 
-    def __str__(self) -> str:
-        return f"flip(p={self.p:g})"
+
+def _mirror(given: Given) -> Tensor:
+    assert given.mirror is not None
+    return given.mirror()

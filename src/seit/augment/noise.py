@@ -2,46 +2,62 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from seit.augment.base import OnVectors, check_probability
+from seit.augment.base import Given, OnVectors
 from seit.augment.draws import Draws
-from seit.errors import RecipeError
+from seit.errors import RecipeError, nearest_names
+
+UNITS = ("rms", "raw")
 
 
+@dataclass(frozen=True)
 class Noise(OnVectors):
-    """Adds channel-wise and full-size normal noise to rows with probability p (paper, section 3.2.1; Table B.1).
+    """Adds channel-wise and full-size normal noise to rows with a probability (paper, section 3.2.1; Table B.1).
 
     The paper gives no standard deviation; the released code's is 1 for both, with a codebook whose entries are of
     about that size.
 
     Args:
-        p: probability of each row.
+        probability: of each row.
         std: standard deviation of both noises, in units of `unit`.
-        unit: the codebook's root mean square entry, or 1 for raw values.
-        half: exactly half of each global batch, drawn at random, instead of p (the released code).
+        unit: "rms", the codebook's root mean square entry; or "raw", 1.
+        exact: exactly that share of each global batch, drawn at random, not each row by itself (the released code).
 
     Raises:
-        RecipeError: p is no probability, or std is negative.
+        RecipeError: no probability, a negative std, or an unknown unit.
     """
 
-    name = "noise"
+    inputs = ("ids",)
+    probability: float = 0.5
+    std: float = 1.0
+    unit: str = "rms"
+    exact: bool = False
 
-    def __init__(self, p: float = 0.5, std: float = 1.0, unit: float = 1.0, half: bool = False) -> None:
-        if std < 0:
-            raise RecipeError(f"a standard deviation of {std}", "noise_std", "choose a value of at least 0")
-        self.p, self.std, self.unit, self.half = check_probability("noise", p), std, unit, half
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.std < math.inf:
+            raise RecipeError(f"a standard deviation of {self.std}", "noise.std", "choose a value of at least 0")
+        if self.unit not in UNITS:
+            raise RecipeError(f"there is no unit {self.unit!r}", "noise.unit", nearest_names(self.unit, UNITS))
 
-    def __call__(self, vectors: Tensor, targets: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    def __call__(self, vectors: Tensor, targets: Tensor, draws: Draws, given: Given) -> tuple[Tensor, Tensor]:
         """Adds noise to vectors [B, d, m, m] in place; targets stay."""
         rows = self._rows(draws)
         if len(rows):
             channel, full = self.numbers(draws.rows(rows), tuple(vectors.shape[1:]))
             full += channel[:, None, None]
             # In memory order, which is channels last: ten times as fast as along the strides.
-            vectors.movedim(1, -1).index_add_(0, rows.to(vectors.device), full, alpha=self.std * self.unit)
+            vectors.movedim(1, -1).index_add_(0, rows.to(vectors.device), full, alpha=self.size(given))
         return vectors, targets
+
+    def size(self, given: Given) -> float:
+        """Returns the standard deviation in the codebook's own numbers."""
+        return self.std * (1.0 if self.unit == "raw" else float(given.table(_rms)))
 
     def numbers(self, draws: Draws, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Returns rows' standard normal numbers, channel-wise [B, d] and full-size [B, m, m, d].
@@ -54,15 +70,22 @@ class Noise(OnVectors):
         numbers = draws.normal(self.name + "/values", channels * (height * width + 1))
         return numbers[:, :channels], numbers[:, channels:].view(-1, height, width, channels)
 
+    def details(self, given: Given) -> list[str]:
+        """Returns the standard deviation in the codebook's own numbers."""
+        return [f"which is {self.size(given):.4g}"]
+
     def _rows(self, draws: Draws) -> Tensor:
         u = draws.on("cpu").uniform(self.name, 1)[:, 0]
-        if not self.half:
-            return (u < self.p).nonzero()[:, 0]
-        bound = torch.empty_like(u)
+        if not self.exact:
+            return (u < self.probability).nonzero()[:, 0]
+        taken = torch.zeros(len(u), dtype=torch.bool)
+        count = int(draws.batch * self.probability)
         for step, rows in draws.steps():
-            bound[rows] = draws.uniform_of_step(self.name, step).sort().values[draws.batch // 2]
-        return (u < bound).nonzero()[:, 0]
+            bound = draws.uniform_of_step(self.name, step).kthvalue(count).values if count else -1
+            taken[rows] = u[rows] <= bound
+        return taken.nonzero()[:, 0]
 
-    def __str__(self) -> str:
-        rows = "half of a batch" if self.half else f"p={self.p:g}"
-        return f"noise({rows}, std={self.std:g} x {self.unit:.4g})"
+
+def _rms(given: Given) -> Tensor:
+    assert given.codebook is not None
+    return given.codebook.square().mean().sqrt()

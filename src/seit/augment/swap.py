@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from seit.augment.base import OnIds, check_probability
+from seit.augment.base import ALL_ROWS, Given, OnIds, check_rows, rows_drawn
 from seit.augment.draws import Draws
 
 TRIES = 16
 
 
+@dataclass(frozen=True)
 class Swap(OnIds):
-    """Swaps two equal, non-overlapping squares with probability p (paper, section 3.2.1, RS).
+    """Swaps two equal, non-overlapping squares of a row with a probability (paper, section 3.2.1, RS).
 
     The paper gives no size; as in the released code the side is floor(n u / 4), u uniform, for a grid of n: 0 to 7
     of 32, where 0 changes nothing. Unlike there, every corner at which a square fits is as likely, the last row and
     column included, and the squares never overlap, so that no id is lost.
 
     Args:
-        p: probability of each row, p_r.
-        window: instead of p, rows whose draw from the stream "eda" lies in [lo, hi); see `Synonym`.
+        probability: of each row, p_r.
+        rows: only rows whose draw from the stream "eda" lies in [lo, hi) take part; see `Synonym`.
 
     Raises:
-        RecipeError: p is no probability.
+        RecipeError: no probability, or no interval in [0, 1].
     """
 
-    name = "swap"
+    inputs = ("ids",)
+    probability: float = 0.25
+    rows: tuple[float, float] = ALL_ROWS
 
-    def __init__(self, p: float, window: tuple[float, float] | None = None) -> None:
-        self.p, self.window = check_probability("swap", p), window
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_rows(self.name, self.rows)
 
-    def __call__(self, ids: Tensor, draws: Draws) -> Tensor:
+    def in_every_row(self) -> Swap:
+        """Returns it for all rows."""
+        return Swap(1.0)
+
+    def __call__(self, ids: Tensor, draws: Draws, given: Given) -> Tensor:
         """Maps ids [B, h, w] to ids with two squares exchanged in some rows."""
         draws = draws.on("cpu")
         u = draws.uniform(self.name, 2 + 4 * TRIES)  # [B, 2 + 4 tries]
-        if self.window is None:
-            drawn = u[:, 0] < self.p
-        else:
-            eda = draws.uniform("eda", 1)[:, 0]
-            drawn = (eda >= self.window[0]) & (eda < self.window[1])
+        drawn = u[:, 0] < self.probability
+        if self.rows != ALL_ROWS:
+            drawn &= rows_drawn(draws, self.rows)
         rows = drawn.nonzero()[:, 0]
         if not len(rows):
             return ids
@@ -47,10 +55,6 @@ class Swap(OnIds):
         out, rows = ids.clone(), rows.to(ids.device)
         out[rows] = exchange(ids[rows], side.to(ids.device), corners.to(ids.device))
         return out
-
-    def __str__(self) -> str:
-        p = self.p if self.window is None else self.window[1] - self.window[0]
-        return f"swap(p={p:g})"
 
 
 def squares(size: Tensor, places: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:

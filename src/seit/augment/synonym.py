@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from seit.augment.base import OnIds, check_probability
+from seit.augment.base import ALL_ROWS, Given, OnIds, check_rows, rows_drawn
 from seit.augment.draws import Draws
 from seit.errors import RecipeError
 
@@ -26,7 +28,7 @@ def synonyms(codebook: Tensor, count: int = COUNT) -> Tensor:
     """
     codes = codebook.detach().double()
     if len(codes) < 2:
-        raise RecipeError("a codebook of one code has no synonyms", "synonym", "set its probability to 0")
+        raise RecipeError("a codebook of one code has no synonyms", "synonym", "leave it out of augment")
     square = codes.square().sum(1)
     found = []
     for at in range(0, len(codes), 1024):
@@ -37,38 +39,49 @@ def synonyms(codebook: Tensor, count: int = COUNT) -> Tensor:
     return torch.cat(found)
 
 
+@dataclass(frozen=True)
 class Synonym(OnIds):
-    """Replaces each id with probability p by one of its synonyms, each as likely (paper, section 3.2.1, SR).
+    """Replaces each id with a probability by one of its synonyms, each as likely (paper, section 3.2.1, SR).
 
     Args:
-        p: probability of each id, p_s.
-        table: int64 [K, 5] of `synonyms`.
-        window: only rows whose draw from the stream "eda" lies in [lo, hi) take part; the released code's
-            "one of" choice. None: all rows, as the paper has it.
+        probability: of each id, p_s.
+        rows: only rows whose draw from the stream "eda" lies in [lo, hi) take part. With intervals apart a row gets
+            this or a swap, never both: the released code's choice.
 
     Raises:
-        RecipeError: p is no probability.
+        RecipeError: no probability, or no interval in [0, 1].
     """
 
-    name = "synonym"
+    inputs = ("ids",)
+    probability: float = 0.25
+    rows: tuple[float, float] = ALL_ROWS
 
-    def __init__(self, p: float, table: Tensor, window: tuple[float, float] | None = None) -> None:
-        self.p, self.table, self.window = check_probability("synonym", p), table, window
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_rows(self.name, self.rows)
 
-    def __call__(self, ids: Tensor, draws: Draws) -> Tensor:
+    def check(self, given: Given) -> None:
+        """Refuses a codebook of one code."""
+        given.table(_synonyms)
+
+    def in_every_row(self) -> Synonym:
+        """Returns it for all rows; the probability is an id's and stays."""
+        return Synonym(self.probability)
+
+    def __call__(self, ids: Tensor, draws: Draws, given: Given) -> Tensor:
         """Maps ids [B, h, w] to ids with synonyms in them."""
         words = draws.bits(self.name, ids[0].numel())  # [B, h*w]
         flat = ids.flatten(1)
-        count = self.table.shape[1]
-        self.table = self.table.to(ids.device)
+        table = given.table(_synonyms, ids.device)
+        count = table.shape[1]
         chosen = (words >> 40).bitwise_and_((1 << 24) - 1).mul_(count).__irshift__(24)
-        synonym = self.table.flatten()[chosen.add_(flat, alpha=count)]
-        drawn = words.bitwise_and_((1 << 24) - 1) < round(self.p * (1 << 24))
-        if self.window is not None:
-            u = draws.uniform("eda", 1)
-            drawn &= (u >= self.window[0]) & (u < self.window[1])
+        synonym = table.flatten()[chosen.add_(flat, alpha=count)]
+        drawn = words.bitwise_and_((1 << 24) - 1) < round(self.probability * (1 << 24))
+        if self.rows != ALL_ROWS:
+            drawn &= rows_drawn(draws, self.rows)[:, None]
         return torch.where(drawn, synonym, flat).view_as(ids)
 
-    def __str__(self) -> str:
-        rows = "" if self.window is None else f", rows={self.window[1] - self.window[0]:g}"
-        return f"synonym(p={self.p:g}{rows})"
+
+def _synonyms(given: Given) -> Tensor:
+    assert given.codebook is not None
+    return synonyms(given.codebook)

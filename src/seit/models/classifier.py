@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from seit import files
-from seit.augment.crop import centre_crop
+from seit.augment.resize import centre_crop
 from seit.errors import ModelError
 from seit.models.stems import stem_of
 from seit.models.trunks import build_trunk

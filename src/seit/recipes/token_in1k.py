@@ -6,6 +6,11 @@ Paper: 74.0% top-1 from 1.36 GB (81.8% from 140 GB of pixels), with the ViT-VQGA
 by us: it takes 300 epochs of ImageNet on GPUs. ViT-S: --set trunk=deit_small_patch16_224.
 """
 
+from seit.augment.cutmix import CutMix
+from seit.augment.noise import Noise
+from seit.augment.resized_crop import ResizedCrop
+from seit.augment.swap import Swap
+from seit.augment.synonym import Synonym
 from seit.training.recipe import Recipe
 
 
@@ -21,10 +26,6 @@ def recipe() -> Recipe:
         weight_decay=0.1,
         warmup_epochs=5,
         final_learning_rate=1e-5,
-        synonym=0.25,
-        swap=0.25,
-        crop="rrc",
-        cutmix=1.0,
-        noise=0.5,
+        augment=(Synonym(0.25), Swap(0.25), ResizedCrop(), CutMix(1.0), Noise(0.5)),
         smoothing=0.1,
     )

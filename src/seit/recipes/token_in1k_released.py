@@ -21,10 +21,22 @@ runs, are left out.
 
 from dataclasses import replace
 
+from seit.augment.cutmix import CutMix
+from seit.augment.noise import Noise
+from seit.augment.resized_crop import ResizedCrop
+from seit.augment.swap import Swap
+from seit.augment.synonym import Synonym
 from seit.recipes import token_in1k
 from seit.training.recipe import Recipe
 
 
 def recipe() -> Recipe:
     """Returns the recipe."""
-    return replace(token_in1k.recipe(), released=True, noise_unit="raw")
+    augment = (
+        Synonym(0.25, rows=(0.0, 0.25)),
+        Swap(1.0, rows=(0.25, 0.5)),
+        ResizedCrop(),
+        Noise(0.5, unit="raw", exact=True),
+        CutMix(1.0),
+    )
+    return replace(token_in1k.recipe(), augment=augment)

@@ -1,15 +1,24 @@
-"""A recipe: every choice of a training run but its data. One recipe of the paper is one file in `seit.recipes`."""
+"""A recipe: every choice of a training run but its data. One recipe of the paper is one file in `seit.recipes`.
+
+In text (`--set`) and in JSON augmentations go by their files' names:
+
+    --set noise.std=0.1                     a setting of one; an augmentation that the recipe lacks is added
+    --set cutmix.probability=0              which leaves it out
+    --set augment=random_crop,cutmix        these alone, each as the recipe has it, else with its own defaults
+    "augment": [{"name": "noise", "probability": 0.5, "std": 0.1}]
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, get_type_hints
 
 from timm.optim import list_optimizers
 
+from seit.augment import Augmentation, Crop, kind, kinds
 from seit.errors import RecipeError, nearest_names
 
 INPUTS = ("ids", "pixels")
@@ -19,7 +28,7 @@ _EXAMPLES: dict[Any, str] = {float: "a number", int: "a whole number", bool: "tr
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every choice of a run (paper, Table B.1); augmentation fields are those of `seit.augment.pipeline`.
+    """Every choice of a run (paper, Table B.1).
 
     Attributes:
         input: "ids" of a token data set, or "pixels" of the images.
@@ -39,6 +48,8 @@ class Recipe:
         clip: largest gradient norm, 0 for none.
         seed: of weights, order and augmentation.
         precision: "float32", "bfloat16", or "auto": bfloat16 where the device has it in hardware.
+        augment: settings of each augmentation, at most one of a name; `seit.augment.Pipeline` puts them in order.
+        smoothing: label smoothing.
     """
 
     input: str = "ids"
@@ -57,21 +68,8 @@ class Recipe:
     clip: float = 0.0
     seed: int = 0
     precision: str = "auto"
-    synonym: float = 0.0
-    swap: float = 0.0
-    flip: float = 0.0
-    crop: str = "centre"
-    scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    cutmix: float = 0.0
-    cutmix_alpha: float = 1.0
-    mixup: float = 0.0
-    mixup_alpha: float = 0.8
-    noise: float = 0.0
-    noise_std: float = 1.0
-    noise_unit: str = "rms"
+    augment: tuple[Augmentation, ...] = ()
     smoothing: float = 0.1
-    released: bool = False
 
     def __post_init__(self) -> None:
         optimizers = tuple(map(str, list_optimizers()))
@@ -98,35 +96,81 @@ class Recipe:
         Raises:
             RecipeError: no such field (near misses named), or a value of another type.
         """
-        hints = get_type_hints(Recipe)
-        changed: dict[str, Any] = {}
-        for name, text in settings.items():
-            if name not in hints:
-                raise RecipeError(f"there is no setting {name!r}", "--set", nearest_names(name, hints))
-            try:
-                changed[name] = _parsed(text, hints[name])
-            except (ValueError, TypeError) as error:
-                kind = _EXAMPLES.get(hints[name], "a pair of numbers such as [0.08, 1.0]")
-                raise RecipeError(f"{text!r} is not {kind}", f"--set {name}", f"give {kind}") from error
-        return replace(self, **changed)
+        recipe = self
+        for name in sorted(settings, key=lambda name: name != "augment"):  # which ones, before their settings
+            owner, dot, inner = name.partition(".")
+            if dot:
+                recipe = replace(recipe, augment=_with_setting(recipe.augment, owner, inner, settings[name]))
+            elif name == "augment":
+                recipe = replace(recipe, augment=_chosen(recipe.augment, settings[name]))
+            elif name in kinds():
+                inner = " or ".join(f"{name}.{field.name}" for field in fields(kind(name, "--set")))  # type: ignore
+                cure = f"set {inner}" if inner else f"it has no settings: name it in --set augment={name},..."
+                raise RecipeError(f"{name} is an augmentation", f"--set {name}", cure)
+            else:
+                recipe = _changed(recipe, name, settings[name], f"--set {name}")
+        return recipe
 
     def to_json(self) -> dict[str, Any]:
         """Returns the recipe as plain JSON values."""
-        return json.loads(json.dumps(asdict(self)))
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain["augment"] = [{"name": one.name, **one.settings()} for one in self.augment]
+        return json.loads(json.dumps(plain))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Recipe:
         """Reads what `to_json` gave.
 
         Raises:
-            RecipeError: unknown fields.
+            RecipeError: unknown fields or augmentations.
         """
-        known = {field.name for field in fields(cls)}
-        for name in values:
-            if name not in known:
-                raise RecipeError(f"there is no setting {name!r}", "recipe", nearest_names(name, known))
-        typed: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**typed)
+        augment = []
+        for described in values.get("augment", []):
+            found = kind(described["name"], "recipe augment")
+            settings = {name: value for name, value in described.items() if name != "name"}
+            augment.append(_typed(found, settings, f"recipe {found.name}"))
+        return _typed(cls, {**values, "augment": augment}, "recipe")
+
+
+def _typed(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    """Returns the `kind` with these fields, lists made tuples."""
+    known = [field.name for field in fields(kind)]
+    for name in values:
+        if name not in known:
+            raise RecipeError(f"there is no setting {name!r}", where, nearest_names(name, known))
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def _chosen(augment: tuple[Augmentation, ...], text: str) -> tuple[Augmentation, ...]:
+    """Returns the augmentations that `text` names, as they are in `augment` or with their defaults."""
+    here = {one.name: one for one in augment}
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return tuple(here.get(name) or kind(name, "--set augment")() for name in names)
+
+
+def _with_setting(augment: tuple[Augmentation, ...], owner: str, name: str, text: str) -> tuple[Augmentation, ...]:
+    """Returns `augment` with one setting of augmentation `owner` changed, which is added if it is not there."""
+    where = f"--set {owner}.{name}"
+    here = [one for one in augment if one.name == owner]
+    added = _changed(here[0] if here else kind(owner, where)(), name, text, where)
+    if here:
+        return tuple(added if one is here[0] else one for one in augment)
+    # There is but one crop: another takes its place.
+    return (*(one for one in augment if not (isinstance(one, Crop) and isinstance(added, Crop))), added)
+
+
+def _changed(owner: Any, name: str, text: str, where: str) -> Any:
+    """Returns the dataclass `owner` with one field set from text."""
+    known = {field.name for field in fields(owner)}
+    if name not in known:
+        raise RecipeError(f"there is no setting {name!r}", where, nearest_names(name, known))
+    hint = get_type_hints(type(owner))[name]
+    try:
+        value = _parsed(text, hint)
+    except (ValueError, TypeError) as error:
+        kind_of_it = _EXAMPLES.get(hint, "a pair of numbers such as [0.08, 1.0]")
+        raise RecipeError(f"{text!r} is not {kind_of_it}", where, f"give {kind_of_it}") from error
+    return replace(owner, **{name: value})
 
 
 def _parsed(text: str, kind: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,11 @@ import torch
 from torch import Tensor
 
 from seit import recipes
-from seit.augment import Draws, Pipeline, pipeline
-from seit.augment.crop import ResizedCrop, resize
-from seit.augment.cutmix import CutMix
+from seit.augment import Crop, Draws, OnIds, OnVectors, Pipeline
+from seit.augment.base import Given
 from seit.augment.noise import Noise
-from seit.augment.swap import Swap
-from seit.augment.synonym import Synonym
+from seit.augment.resize import resize
+from seit.augment.resized_crop import ResizedCrop
 from seit.errors import StoreError
 from seit.models import stem_of
 from seit.report.pictures import Tile
@@ -80,48 +78,65 @@ def draw_augmented(
 def _recipe_pipeline(table: Tensor, grid: tuple[int, int]) -> Pipeline:
     """Returns the recipe's pipeline for ids of this grid."""
     recipe = recipes.load(RECIPE)
-    shared = inspect.signature(pipeline).parameters.keys() & recipe.to_json().keys()
     stem = stem_of(recipe.stem)
     size = (stem.input_side(grid[0]), stem.input_side(grid[1]))
-    return pipeline(grid, size, 1000, codebook=table, **{name: getattr(recipe, name) for name in shared})
+    return Pipeline(recipe.augment, grid, size, 1000, codebook=table, smoothing=recipe.smoothing)
 
 
 def _steps(
     augment: Pipeline, ids: Tensor, table: Tensor, draws: Draws, names: list[str]
 ) -> Iterator[tuple[str, list[str], Tensor]]:
     """Yields each augmentation by itself, then all: its name, what it did to each row, vectors [B, d, m, m]."""
-    vectors, labels = _lookup(ids, table), torch.arange(len(ids))
-    cells = f"of {ids[0].numel()} ids"
+    given, vectors, labels = augment.given, _lookup(ids, table), torch.arange(len(ids))
     for step in [*augment.on_ids, augment.crop, *augment.on_vectors]:
-        match step:
-            case Synonym():
-                changed = step(ids, draws)
-                counts = (changed != ids).flatten(1).sum(1).tolist()
-                yield str(step), [f"{count} {cells} replaced" for count in counts], _lookup(changed, table)
-            case Swap():
-                changed = Swap(1.0)(ids, draws)
-                counts = (changed != ids).flatten(1).sum(1).tolist()
-                said = [f"{count} {cells} changed" for count in counts]
-                yield f"{step}, here in every row", said, _lookup(changed, table)
-            case ResizedCrop():
-                boxes = step.boxes(draws, (ids.shape[1], ids.shape[2])).tolist()
-                said = [f"{box[2]} x {box[3]} cells from row {box[0]}, column {box[1]}" for box in boxes]
-                yield str(step), said, step(ids, table, draws)
-            case CutMix():
-                mixed, targets = step(vectors.clone(), torch.eye(len(ids)), draws)
-                yield str(step), _shares(targets, names), mixed
-            case Noise():
-                channel, full = step.numbers(draws, tuple(vectors.shape[1:]))
-                size = step.std * step.unit
-                low, high = table.std(0).aminmax()
-                said = [f"{size:.3g} where the channels spread by {low:.3g} to {high:.3g}"] * len(ids)
-                noisy = vectors + size * channel[:, :, None, None]
-                yield f"{step}, channel-wise alone, in every row", said, noisy
-                yield f"{step}, full-size alone, in every row", said, vectors + size * full.movedim(-1, 1)
+        what, every = step.text(given), step.in_every_row()
+        if every != step:
+            what += ", here in every row"
+        if isinstance(step, Noise):
+            yield from _noises(step, what, vectors, table, draws, given)
+        elif isinstance(every, OnIds):
+            changed = every(ids, draws, given)
+            counts = (changed != ids).flatten(1).sum(1).tolist()
+            said = [f"{count} of {ids[0].numel()} ids changed" for count in counts]
+            yield what, said, _lookup(changed, table)
+        elif isinstance(every, Crop):
+            yield what, _boxes(every, ids, draws), every(ids, table, draws, given)
+        elif isinstance(every, OnVectors):
+            mixed, targets = every(vectors.clone(), torch.eye(len(ids)), draws, given)
+            yield what, _shares(targets, names), mixed
     # Every row its own class and no smoothing: the mixed targets then say how much of whom a row holds.
-    everything = Pipeline(augment.on_ids, augment.crop, augment.on_vectors, len(ids), smoothing=0)
+    everything = Pipeline(
+        [*augment.on_ids, augment.crop, *augment.on_vectors],
+        given.grid,
+        given.size,
+        len(ids),
+        codebook=given.codebook,
+        mirror=given.mirror,
+        view=given.view,
+        smoothing=0,
+    )
     vectors, targets = everything(ids, labels, table, draws)
     yield "all together, each as often as in training", _shares(targets, names), vectors
+
+
+def _noises(
+    noise: Noise, what: str, vectors: Tensor, table: Tensor, draws: Draws, given: Given
+) -> Iterator[tuple[str, list[str], Tensor]]:
+    """Yields the two noises apart, as the paper's Fig. A.1 has them."""
+    channel, full = noise.numbers(draws, tuple(vectors.shape[1:]))
+    size = noise.size(given)
+    low, high = table.std(0).aminmax()
+    said = [f"{size:.3g} where the channels spread by {low:.3g} to {high:.3g}"] * len(vectors)
+    yield f"{what}, channel-wise alone", said, vectors + size * channel[:, :, None, None]
+    yield f"{what}, full-size alone", said, vectors + size * full.movedim(-1, 1)
+
+
+def _boxes(crop: Crop, ids: Tensor, draws: Draws) -> list[str]:
+    """Says of each row what is cut from it."""
+    if not isinstance(crop, ResizedCrop):
+        return ["cropped"] * len(ids)
+    boxes = crop.boxes(draws, (ids.shape[1], ids.shape[2])).tolist()
+    return [f"{box[2]} x {box[3]} cells from row {box[0]}, column {box[1]}" for box in boxes]
 
 
 def _shares(targets: Tensor, names: list[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import json
 import os
 from collections.abc import Mapping
@@ -15,9 +14,9 @@ import timm
 import torch
 
 from seit import __version__, recipes, tokenizers
-from seit.augment import Pipeline, pipeline
+from seit.augment import Pipeline
 from seit.device import resolve
-from seit.errors import RecipeError, RunError, StoreError, TokenizerError
+from seit.errors import RunError, StoreError, TokenizerError
 from seit.evaluation import accuracy
 from seit.files import write_json
 from seit.images import Source, open_source
@@ -89,7 +88,7 @@ def train(
     # Only now: a recipe that cannot be built leaves no folder that the mended one would be refused.
     out.mkdir(parents=True, exist_ok=True)
     if not (out / RUN).exists():
-        write_json(out / RUN, about)
+        write_json(out / RUN, about | {"augment": str(augment)})
 
     def evaluate(classifier: Classifier) -> dict[str, float]:
         if held is None:
@@ -228,24 +227,22 @@ def _build(recipe: Recipe, rows: TokenRows | PixelRows, classes: int) -> Classif
 
 def _augment(recipe: Recipe, rows: TokenRows | PixelRows, model: Classifier, encoder: Tokenizer | None) -> Pipeline:
     """Builds the recipe's augmentations for these rows."""
-    # A recipe names the pipeline's own settings, so a new one needs no line here.
-    shared = inspect.signature(pipeline).parameters.keys() & recipe.to_json().keys()
-    mirror = None
-    if recipe.flip and not isinstance(rows, PixelRows):
-        if encoder is None:
-            raise RecipeError(
-                "mirroring ids needs the data set's tokenizer", "flip", "give --tokenizer, or set flip=0"
-            )
+
+    def mirror() -> torch.Tensor:
+        assert encoder is not None
+        assert not isinstance(rows, PixelRows)
         shown = rows.ids(np.linspace(0, len(rows) - 1, min(len(rows), 2000)).astype(np.int64))
-        mirror = mirror_table(encoder, shown, torch.from_numpy(rows.used_codes).long())
-    return pipeline(
+        return mirror_table(encoder, shown, torch.from_numpy(rows.used_codes).long())
+
+    return Pipeline(
+        recipe.augment,
         rows.grid,
         model.input_grid,
         model.config.classes,
         codebook=model.table,
-        mirror=mirror,
+        mirror=None if encoder is None else mirror,
         view=model.view_grid,
-        **{name: getattr(recipe, name) for name in shared},
+        smoothing=recipe.smoothing,
     )
 
 
