@@ -7,6 +7,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, recall_score, top_
 
 from seit.errors import RunError
 from seit.evaluation import accuracy
+from seit.evaluation.accuracy import commonest
 
 
 class Scored:
@@ -63,3 +64,23 @@ def test_classes_without_rows_are_left_out():
 def test_rows_without_one_class_are_refused(labels):
     with pytest.raises(RunError, match="not every row has one class"):
         accuracy(lambda ids: torch.zeros(len(ids), 2), Scored(labels), ["a", "b"])
+
+
+def test_the_commonest_confusions_come_first_with_their_counts():
+    counts = np.array([[5, 3, 0], [0, 9, 1], [7, 0, 2]])
+    found = commonest(counts, ["cat", "dog", "fox"], 2)
+    assert found == [
+        {"true": "fox", "predicted": "cat", "rows": 7, "of": 9},
+        {"true": "cat", "predicted": "dog", "rows": 3, "of": 8},
+    ]
+    assert commonest(np.diag([4, 4]), ["cat", "dog"]) == []
+
+
+def test_thousands_of_classes_need_no_matrix():
+    rows, scores, names = scored(300, 2500)
+    found = accuracy(lambda ids: torch.from_numpy(scores[ids[:, 0, 0].numpy()]), rows, names)
+    assert found["top1"] == pytest.approx(accuracy_score(rows.labels, scores.argmax(1)))
+    assert sum(found["per_class"].values()) == pytest.approx(
+        recall_score(rows.labels, scores.argmax(1), average=None, labels=np.unique(rows.labels)).sum()
+    )
+    assert "confusion" not in found

@@ -108,21 +108,25 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     tokens: Annotated[Path | None, typer.Option(help="A token data set.")] = None,
     images: Annotated[str | None, typer.Option(help="Images in class folders.")] = None,
-    split: Annotated[str, typer.Option(help="train or val.")] = "val",
+    split: Annotated[str, typer.Option(help="train, val or all.")] = "val",
+    classes: Annotated[
+        str | None, typer.Option(help="These classes alone: names with commas between them, or a file of names.")
+    ] = None,
     device: Device = "auto",
     as_json: Json = False,
     silent: Quiet = False,
 ) -> None:
     """Measure a run's accuracy on ids or on images.
 
+    Of class folders without a held-out folder, --split val is the 5% of each class that training holds out too;
+    --split all measures every image.
+
     Example: seit eval run --images photos/
     """
     from seit.verbs.eval import eval as verb
 
-    result = verb(run, tokens=tokens, images=images, split=split, device=device)
-    per_class = lines_of({f"  {name}": f"{100 * share:.1f}%" for name, share in result["per_class"].items()})
-    whole: dict[str, Any] = {name: result[name] for name in ("rows", "top1", "top5") if name in result}
-    print_result(result, f"{lines_of(_rounded(whole))}\nper class (top-1)\n{per_class}")
+    result = verb(run, tokens=tokens, images=images, split=split, classes=classes, device=device)
+    print_result(result, _eval_text(result))
 
 
 @app.command()
@@ -182,6 +186,19 @@ def _pair(setting: str) -> tuple[str, str]:
     if not equals:
         raise typer.BadParameter(f"{setting!r} is not key=value", param_hint="--set")
     return name, value
+
+
+def _eval_text(result: dict[str, Any]) -> str:
+    """Returns `seit eval` as a person reads it."""
+    part = f"{result['rows']:,} of {result['all_rows']:,}"
+    rule = f", {result['split_rule']}" if result["split_rule"] and result["split"] != "all" else ""
+    whole = {"rows": f"{part} (split {result['split']}{rule})"}
+    whole |= _rounded({name: result[name] for name in ("top1", "top5") if name in result})
+    per_class = lines_of({f"  {name}": f"{100 * share:.1f}%" for name, share in result["per_class"].items()})
+    mistakes = [
+        f"  {m['true']} taken for {m['predicted']}: {m['rows']} of {m['of']}" for m in result.get("confusions", [])
+    ]
+    return "\n".join([lines_of(whole), "per class (top-1)", per_class, "commonest confusions", *mistakes])
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

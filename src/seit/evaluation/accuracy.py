@@ -14,6 +14,8 @@ from seit.loading.rows import Rows
 from seit.progress import progress
 
 _CELLS = 1 << 20
+_MOST_CLASSES = 2000
+"""Beyond it the confusion matrix of ImageNet-21k would take gigabytes."""
 
 Classify = Callable[[Tensor], Tensor]
 """Maps a batch of a rows object (ids [B, h, w], or pixels [B, 3, H, W]) to logits [B, C]."""
@@ -30,12 +32,15 @@ def accuracy(classify: Classify, rows: Rows, classes: list[str], silent: bool = 
 
     Returns:
         rows; top1 and top5 (shares of 1; top5 only above 5 classes); per_class, each class's top-1 by name
-        (classes without rows are left out); confusion [C][C], rows by true and predicted class.
+        (classes without rows are left out); up to 2000 classes also confusion [C][C], rows by true and predicted
+        class, and confusions, its commonest mistakes (see `commonest`).
 
     Raises:
         RunError: rows without a label, or with several.
     """
-    counts, top5 = np.zeros((len(classes), len(classes)), int), 0
+    few = len(classes) <= _MOST_CLASSES
+    counts = np.zeros((len(classes), len(classes)) if few else 0, int)
+    seen, right, top5 = np.zeros(len(classes), int), np.zeros(len(classes), int), 0
     step = max(1, min(512, _CELLS // (rows.grid[0] * rows.grid[1])))
     with torch.inference_mode(), progress(len(rows), "evaluate", "images", silent=silent) as bar:
         for start in range(0, len(rows), step):
@@ -43,14 +48,42 @@ def accuracy(classify: Classify, rows: Rows, classes: list[str], silent: bool = 
             if labels is None or labels.ndim != 1 or (labels < 0).any():
                 raise RunError("not every row has one class to compare with", cure="give images in class folders")
             ranked = classify(torch.from_numpy(inputs)).topk(min(5, len(classes))).indices.cpu().numpy()
-            np.add.at(counts, (labels, ranked[:, 0]), 1)
+            if few:
+                np.add.at(counts, (labels, ranked[:, 0]), 1)
+            np.add.at(seen, labels, 1)
+            np.add.at(right, labels, ranked[:, 0] == labels)
             top5 += int((ranked == labels[:, None]).any(1).sum())
             bar.update(len(labels))
-    total = int(counts.sum())
-    right, seen = counts.diagonal(), counts.sum(1)
+    total = int(seen.sum())
     result: dict[str, Any] = {"rows": total, "top1": float(right.sum() / total)}
     if len(classes) > 5:
         result["top5"] = top5 / total
     result["per_class"] = {classes[c]: float(right[c] / seen[c]) for c in range(len(classes)) if seen[c]}
-    result["confusion"] = counts.tolist()
+    if few:
+        result |= {"confusion": counts.tolist(), "confusions": commonest(counts, classes)}
     return result
+
+
+def commonest(counts: np.ndarray, classes: list[str], most: int = 10) -> list[dict[str, Any]]:
+    """Returns the commonest mistakes of a confusion matrix, at most `most`.
+
+    Args:
+        counts: int [C, C], rows by true and predicted class.
+        classes: C names.
+        most: how many to return.
+
+    Returns:
+        true and predicted class, rows (mistaken so) and of (rows of the true class); the commonest first.
+    """
+    off = np.where(np.eye(len(counts), dtype=bool), 0, counts)
+    worst = np.argsort(-off, axis=None, kind="stable")[:most]
+    return [
+        {
+            "true": classes[true],
+            "predicted": classes[predicted],
+            "rows": int(off[true, predicted]),
+            "of": int(counts[true].sum()),
+        }
+        for true, predicted in zip(*np.unravel_index(worst, off.shape), strict=True)
+        if off[true, predicted]
+    ]

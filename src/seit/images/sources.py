@@ -71,9 +71,9 @@ class Source:
         return (self[index] for index in range(len(self)))
 
     def split(self, split: str) -> range:
-        """Returns the positions of one split, "train" or "val"."""
+        """Returns the positions of one split, "train" or "val", or of "all"."""
         train = self.splits["train"]
-        return range(train) if split == "train" else range(train, len(self))
+        return {"train": range(train), "val": range(train, len(self)), "all": range(len(self))}[split]
 
 
 def open_source(src: str | os.PathLike[str]) -> Source:

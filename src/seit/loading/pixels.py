@@ -19,9 +19,10 @@ class PixelRows:
 
     Args:
         source: the images.
-        split: "train" or "val".
+        split: "train", "val" or "all".
         preprocessing: how an image becomes a view (see `seit.images.to_view`).
         classes: the class order that labels count in, where it is not the source's own; joined by name.
+        only: leave out images of other classes than `classes`, instead of refusing them.
 
     Raises:
         RunError: the source has no labels, or a class that `classes` lacks.
@@ -36,15 +37,20 @@ class PixelRows:
     views = 1
 
     def __init__(
-        self, source: Source, split: str, preprocessing: dict[str, Any], classes: list[str] | None = None
+        self,
+        source: Source,
+        split: str,
+        preprocessing: dict[str, Any],
+        classes: list[str] | None = None,
+        only: bool = False,
     ) -> None:
-        self._source, self._positions, self._preprocessing = source, source.split(split), preprocessing
+        self._source, self._preprocessing = source, preprocessing
         if not source.classes:
             raise RunError("has no labels", source.name, "give images that lie in class folders")
         self.classes = source.classes if classes is None else classes
-        self.labels = joined(source.classes, self.classes, source.name)[
-            source.labels[self._positions.start : self._positions.stop]
-        ]
+        positions = np.array(source.split(split), np.int64)
+        labels = joined(source.classes, self.classes, source.name, only)[source.labels[positions]]
+        self._positions, self.labels = positions[labels >= 0], labels[labels >= 0]
         side = preprocessing["size"]
         self.grid = (side, side)
         self._pool = ThreadPoolExecutor()
@@ -68,24 +74,26 @@ class PixelRows:
         return views.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1, self.labels[indices]
 
     def _view(self, row: int) -> np.ndarray:
-        image = self._source[self._positions[row]]
+        image = self._source[int(self._positions[row])]
         return to_view(decode(image.read(), image.name), self._preprocessing)
 
 
-def joined(classes: list[str], wanted: list[str], where: str) -> np.ndarray:
-    """Returns the position in `wanted` of each of `classes`, by name: int64 [len(classes)].
+def joined(classes: list[str], wanted: list[str], where: str, only: bool = False) -> np.ndarray:
+    """Returns the position in `wanted` of each of `classes`, by name: int64 [len(classes)], -1 for none.
 
     Args:
         classes: those of the rows.
         wanted: those of the classifier.
         where: the rows' place, for the error.
+        only: let `wanted` be a part of them.
 
     Raises:
-        RunError: `wanted` lacks one.
+        RunError: `wanted` lacks one, and not `only`.
     """
     unknown = sorted(set(classes) - set(wanted))
-    if unknown:
+    if unknown and not only:
         raise RunError(
             f"holds classes that the classifier does not know: {', '.join(unknown[:5])}", where, "leave them out"
         )
-    return np.array([wanted.index(name) for name in classes], np.int64)
+    place = {name: position for position, name in enumerate(wanted)}
+    return np.array([place.get(name, -1) for name in classes], np.int64)
