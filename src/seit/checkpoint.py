@@ -1,4 +1,7 @@
-"""Snapshots of an unfinished training: one safetensors file, no pickle, written atomically."""
+"""Checkpoints of an unfinished training: one safetensors file with a JSON header, no pickle, written atomically.
+
+A checksum of the tensors lies in the header, so that damage is found before a weight is touched.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import xxhash
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from seit.errors import RunError
 from seit.files import atomic
+
+
+class DamageError(RunError):
+    """A checkpoint was cut, changed, or is none."""
 
 
 def save(
@@ -31,6 +39,9 @@ def save(
         optimizer: its moments are kept, and the numbers of its groups (LAMB counts its steps there).
         about: where the training stands, and what it is.
         extra: any further tensors.
+
+    Raises:
+        RunError: it cannot be written, as on a full disk; what was at `path` is still there.
     """
     tensors = {f"module.{key}": value for key, value in module.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
@@ -38,9 +49,17 @@ def save(
     tensors |= {f"extra.{key}": value for key, value in (extra or {}).items()}
     groups = [{key: _number(value) for key, value in group.items()} for group in optimizer.param_groups]
     groups = [{key: value for key, value in group.items() if value is not None} for group in groups]
-    metadata = {"about": json.dumps(about), "groups": json.dumps(groups)}
-    with atomic(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata)
+    tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    metadata = {"about": json.dumps(about), "groups": json.dumps(groups), "checksum": _checksum(tensors)}
+    try:
+        with atomic(path) as temporary:
+            save_file(tensors, temporary, metadata)
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"cannot be written ({getattr(error, 'strerror', None) or error})",
+            str(path),
+            "make room on the disk, then repeat the command: it goes on from the checkpoint before",
+        ) from error
 
 
 def restore(
@@ -49,13 +68,19 @@ def restore(
     """Loads what `save` wrote into `module` and `optimizer`; returns (about, extra).
 
     Raises:
-        RunError: the file is damaged or of another model.
+        DamageError: the file is damaged; nothing was loaded.
+        RunError: it is of another model.
     """
     about = read_about(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            groups = json.loads(file.metadata().get("groups", "[]"))
+            groups, checksum = json.loads(file.metadata()["groups"]), file.metadata()["checksum"]
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise _damage(path, str(error)) from error
+    if _checksum(tensors) != checksum:
+        raise _damage(path, "its checksum differs")
+    try:
         module.load_state_dict(_under(tensors, "module."))
         described = optimizer.state_dict()
         moments: dict[int, dict[str, Tensor]] = {}
@@ -77,16 +102,29 @@ def restore(
 
 
 def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Returns the `about` of a snapshot without reading its tensors.
+    """Returns the `about` of a checkpoint without reading its tensors.
 
     Raises:
-        RunError: the file is damaged.
+        DamageError: the file is damaged.
     """
     try:
         with safe_open(path, framework="np") as file:
             return json.loads(file.metadata()["about"])
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        raise RunError(f"is not a snapshot of ours ({error})", str(path), "remove it to start anew") from error
+        raise _damage(path, str(error)) from error
+
+
+def _damage(path: str | os.PathLike[str], how: str) -> DamageError:
+    return DamageError(f"is no whole checkpoint ({how})", str(path), "remove it to start anew")
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Returns a hash of names and bytes."""
+    digest = xxhash.xxh3_128()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _number(value: Any) -> Any:

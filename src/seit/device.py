@@ -40,11 +40,13 @@ def has_bfloat16(device: str) -> bool:
 
 
 def autocast(device: torch.device | str, precision: str) -> torch.autocast:
-    """Returns the autocast context of a recipe's precision: "float32", "bfloat16", or "auto" (where fast)."""
+    """Returns the autocast context of a recipe's precision: "float32", "bfloat16", "float16", or "auto"."""
     import torch
 
     kind = torch.device(device).type
     wanted = precision == "bfloat16" or (precision == "auto" and has_bfloat16(kind))
+    if precision == "float16":
+        return torch.autocast(kind, torch.float16)
     return torch.autocast(kind, torch.bfloat16, enabled=wanted)
 
 

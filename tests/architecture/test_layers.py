@@ -12,7 +12,7 @@ SRC = Path(__file__).parents[2] / "src" / "seit"
 
 # A folder may import what stands before it (and itself), never what stands behind.
 ORDER = [
-    ["errors", "files", "progress", "device", "checkpoint"],
+    ["errors", "files", "progress", "device", "checkpoint", "ranks"],
     ["images"],
     ["tokenizers", "codecs"],
     ["store"],
@@ -37,7 +37,19 @@ ONLY = {
     "codecs": {"errors", "files", "progress"},
     "report": {"errors", "files"},
 }
-TORCH_FREE = ["errors", "files", "progress", "device", "images", "codecs", "store", "loading", "report", "cli"]
+TORCH_FREE = [
+    "errors",
+    "files",
+    "progress",
+    "device",
+    "ranks",
+    "images",
+    "codecs",
+    "store",
+    "loading",
+    "report",
+    "cli",
+]
 FITS_WITH_TORCH = SRC / "codecs" / "learned_fit.py"  # imported by who fits the learned codec, never by who reads
 
 

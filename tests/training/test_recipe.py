@@ -50,7 +50,14 @@ WRONG = {
     "noise.probability": ["2", "-0.1", "half"],
     "augment": ["nois", "cutmix, nois"],
     "optimizer": ["adamww"],
-    "precision": ["float16"],
+    "precision": ["float8"],
+    "schedule": ["linear"],
+    "loss": ["mse"],
+    "micro_batch": ["-2", "3", "256"],
+    "repeats": ["0", "65"],
+    "layer_decay": ["0", "1.1"],
+    "ema": ["1", "-0.1"],
+    "final_learning_rate": ["-1", "0.1"],
     "input": ["id"],
     "weight_decay": ["-1"],
     "clip": ["-0.1"],
@@ -66,6 +73,24 @@ def test_wrong_values_are_refused_by_name_with_a_cure(name, text):
     with pytest.raises(RecipeError) as caught:
         Recipe().with_settings({name: text})
     assert name in caught.value.where
+    assert caught.value.cure
+
+
+CONTRADICTIONS = {
+    "final_learning_rate": {"final_learning_rate": 1e-5, "schedule": "constant"},
+    "learned": {"input": "pixels", "learned": True},
+    "one_view": {"input": "pixels", "one_view": True},
+    "micro_batch": {"batch_size": 8, "micro_batch": 10},
+    "repeats": {"batch_size": 4, "repeats": 3},
+    "warmup_epochs": {"epochs": 1, "warmup_epochs": 1},
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_fields_that_contradict_each_other_are_refused_by_name(name):
+    with pytest.raises(RecipeError) as caught:
+        Recipe(**CONTRADICTIONS[name])
+    assert caught.value.where == name
     assert caught.value.cure
 
 
@@ -110,10 +135,11 @@ def test_every_augmentation_becomes_json_and_back_in_a_recipe(name):
 
 
 PLAIN = {float: st.floats(0.001, 0.4), int: st.integers(1, 99), bool: st.booleans()}
+BOUND = ("epochs", "warmup_epochs", "learning_rate", "final_learning_rate", "micro_batch", "repeats", "batch_size")
 CHOSEN = {
     field.name: PLAIN[get_type_hints(Recipe)[field.name]]
     for field in fields(Recipe)
-    if get_type_hints(Recipe)[field.name] in PLAIN and field.name not in ("epochs", "warmup_epochs")
+    if get_type_hints(Recipe)[field.name] in PLAIN and field.name not in BOUND
 }
 
 

@@ -25,16 +25,25 @@ def test_learning_rate_is_a_line_and_then_half_a_cosine(steps, share, peak, fina
     warmup, final = int(share * steps), final * peak
     for step in range(steps):
         wanted = naive(step, steps, warmup, peak, final)
-        assert learning_rate(step, steps, warmup, peak, final) == pytest.approx(wanted, rel=1e-12)
+        recipe = Recipe(learning_rate=peak, final_learning_rate=final)
+        assert learning_rate(step, steps, warmup, recipe) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_learning_rate_reaches_its_peak_once_and_nears_its_end():
-    rates = [learning_rate(step, 1000, 100, 1e-3, 1e-5) for step in range(1000)]
+    recipe = Recipe(learning_rate=1e-3, final_learning_rate=1e-5)
+    rates = [learning_rate(step, 1000, 100, recipe) for step in range(1000)]
     assert max(rates) == rates[100] == 1e-3
     assert rates[0] > 0
     assert rates[:101] == sorted(rates[:101])
     assert rates[100:] == sorted(rates[100:], reverse=True)
     assert 1e-5 < rates[-1] < 1.01e-5
+
+
+def test_a_constant_learning_rate_stays_at_its_peak_after_the_warm_up():
+    recipe = Recipe(learning_rate=1e-5, schedule="constant")
+    rates = [learning_rate(step, 50, 4, recipe) for step in range(50)]
+    assert rates[:5] == pytest.approx([2e-6, 4e-6, 6e-6, 8e-6, 1e-5])
+    assert set(rates[4:]) == {1e-5}
 
 
 @pytest.mark.parametrize(

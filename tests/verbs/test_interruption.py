@@ -19,6 +19,7 @@ from drawn import draw_shapes
 
 import seit
 from seit.store import TokenDataset
+from seit.training.state import checkpoints
 
 SERVER = multiprocessing.get_context("forkserver")
 SETTINGS = {"epochs": "4", "batch_size": "16", "cutmix.probability": "0.5", "drop_path": "0.2", "learned": "true"}
@@ -46,10 +47,10 @@ def _ends_at_step(step: int, number: int) -> None:
 
     make = loop._step
 
-    def counted(model, augment, optimizer, recipe, plan, at, batch):
-        if at == step:
+    def counted(state, *others):
+        if state.step == step:
             signal.raise_signal(number)
-        return make(model, augment, optimizer, recipe, plan, at, batch)
+        return make(state, *others)
 
     loop._step = counted
 
@@ -144,7 +145,7 @@ def assert_same_run(found: Path, wanted: Path) -> None:
     mine, theirs = (json.loads((run / "result.json").read_text()) for run in (found, wanted))
     same = ("top1", "held_out_rows", "parameters")
     assert {key: mine[key] for key in same} == {key: theirs[key] for key in same}
-    assert not (found / "snapshot.safetensors").exists()
+    assert not (found / "checkpoints").exists()
 
 
 # Files are put in their place in this order: run.json; a snapshot after each of the first three epochs, each after
@@ -182,7 +183,7 @@ def test_ctrl_c_in_a_training_is_one_line_and_code_130_and_resumes(few, undistur
     command = train_command(few / "few.tokens", out)
     code, printed = call(command, ("step", 5, signal.SIGINT))
     assert (code, printed) == (130, "seit: interrupted; the same command goes on from here\n")
-    assert (out / "snapshot.safetensors").exists()
+    assert checkpoints(out)
     with pytest.raises(seit.SeitError, match="not finished"):
         seit.load(out)
     assert call(command)[0] == 0

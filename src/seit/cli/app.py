@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from seit.progress import quiet
+from seit.ranks import rank
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,8 +40,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.", callback=la
 
 
 def print_result(result: Any, text: str) -> None:
-    """Prints one result: as JSON where asked, else as text."""
-    print(json.dumps({"schema": 1, **result}, indent=2) if _as_json else text)
+    """Prints one result: as JSON where asked, else as text; of several processes the first one's."""
+    if rank() == 0:
+        print(json.dumps({"schema": 1, **result}, indent=2) if _as_json else text)
 
 
 def lines_of(values: dict[str, Any]) -> str:

@@ -85,6 +85,7 @@ def train(
     out: Annotated[Path, typer.Option(help="The folder of the run.")],
     recipe: Annotated[str, typer.Option(help="A recipe's name; an unknown one lists them.")] = "mini",
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, a field of the recipe.")] = None,
+    from_run: Annotated[Path | None, typer.Option("--from", help="A finished run to start from.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="The data set's tokenizer, if not a bundled one.")] = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -98,7 +99,14 @@ def train(
 
     chosen = dict(_pair(setting) for setting in settings or [])
     result = verb(
-        data, out, recipe=recipe, settings=chosen, tokenizer=tokenizer, device=device, command=command_line()
+        data,
+        out,
+        recipe=recipe,
+        settings=chosen,
+        from_run=from_run,
+        tokenizer=tokenizer,
+        device=device,
+        command=command_line(),
     )
     print_result(result, f"{lines_of(_rounded(result))}\nnext: seit predict {out} IMAGE...")
 

@@ -1,4 +1,4 @@
-"""Top-1 and top-5 accuracy, per class, exact: every row once, none padded."""
+"""Top-1 and top-5 accuracy, per class, exact: every row once, none padded, on any number of processes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seit import ranks
 from seit.errors import RunError
 from seit.loading.rows import Rows
 from seit.progress import progress
@@ -24,9 +25,11 @@ Classify = Callable[[Tensor], Tensor]
 def accuracy(classify: Classify, rows: Rows, classes: list[str], silent: bool = False) -> dict[str, Any]:
     """Returns a classifier's accuracy on labelled rows.
 
+    Of several processes each takes its share of the rows, and all return the whole.
+
     Args:
         classify: the classifier, in evaluation mode.
-        rows: labelled rows; their labels count in `classes`.
+        rows: labelled rows; their labels count in `classes`. Of soft labels the largest is compared with.
         classes: C names in the order of the logits.
         silent: show no progress.
 
@@ -42,9 +45,12 @@ def accuracy(classify: Classify, rows: Rows, classes: list[str], silent: bool = 
     counts = np.zeros((len(classes), len(classes)) if few else 0, int)
     seen, right, top5 = np.zeros(len(classes), int), np.zeros(len(classes), int), 0
     step = max(1, min(512, _CELLS // (rows.grid[0] * rows.grid[1])))
-    with torch.inference_mode(), progress(len(rows), "evaluate", "images", silent=silent) as bar:
-        for start in range(0, len(rows), step):
-            inputs, labels = rows.batch(np.arange(start, min(start + step, len(rows))))
+    mine = np.arange(ranks.rank(), len(rows), ranks.count())
+    with torch.inference_mode(), progress(len(mine), "evaluate", "images", silent=silent) as bar:
+        for start in range(0, len(mine), step):
+            inputs, labels = rows.batch(mine[start : start + step])
+            if labels is not None and labels.dtype == np.float32:
+                labels = labels.argmax(1)
             if labels is None or labels.ndim != 1 or (labels < 0).any():
                 raise RunError("not every row has one class to compare with", cure="give images in class folders")
             ranked = classify(torch.from_numpy(inputs)).topk(min(5, len(classes))).indices.cpu().numpy()
@@ -54,7 +60,8 @@ def accuracy(classify: Classify, rows: Rows, classes: list[str], silent: bool = 
             np.add.at(right, labels, ranked[:, 0] == labels)
             top5 += int((ranked == labels[:, None]).any(1).sum())
             bar.update(len(labels))
-    total = int(seen.sum())
+    counts, seen, right = map(ranks.summed, (counts, seen, right))
+    total, top5 = int(seen.sum()), int(ranks.summed(np.array(top5)))
     result: dict[str, Any] = {"rows": total, "top1": float(right.sum() / total)}
     if len(classes) > 5:
         result["top5"] = top5 / total

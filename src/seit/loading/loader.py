@@ -30,6 +30,7 @@ def batches(
     rank: int = 0,
     ranks: int = 1,
     one_view: bool = False,
+    repeats: int = 1,
     drop_last: bool = False,
 ) -> Iterator[Batch]:
     """Yields the batches of one epoch.
@@ -42,6 +43,7 @@ def batches(
         shuffle: a new full permutation each epoch, or stored order.
         rank, ranks: this process takes every `ranks`-th pair of rows of each batch, beginning with pair `rank`.
         one_view: an epoch visits every image once, in a view drawn from (seed, epoch, image), instead of all rows.
+        repeats: repeated augmentation: each image of a batch stands in it so many times (see `rows_of`).
         drop_last: leave out an incomplete last batch.
 
     Yields:
@@ -61,7 +63,8 @@ def batches(
     def load(first: int) -> Batch:
         positions = np.arange(first, min(first + batch_size, stop))
         positions = positions[(positions - first) // 2 % ranks == rank]
-        ids, labels = dataset.batch(rows_of(dataset, positions, seed, epoch, shuffle, one_view))
+        rows = rows_of(dataset, positions, seed, epoch, shuffle, one_view, repeats=repeats, batch_size=batch_size)
+        ids, labels = dataset.batch(rows)
         return positions, ids, labels
 
     with ThreadPoolExecutor(1, "seit-loader") as thread:
@@ -82,9 +85,24 @@ def epoch_size(dataset: Rows, one_view: bool = False) -> int:
 
 
 def rows_of(
-    dataset: Rows, positions: np.ndarray, seed: int, epoch: int, shuffle: bool = True, one_view: bool = False
+    dataset: Rows,
+    positions: np.ndarray,
+    seed: int,
+    epoch: int,
+    shuffle: bool = True,
+    one_view: bool = False,
+    *,
+    repeats: int = 1,
+    batch_size: int = 1,
 ) -> np.ndarray:
-    """Returns which row of `dataset` stands at each position of an epoch, int64 [n]."""
+    """Returns which row of `dataset` stands at each position of an epoch, int64 [n].
+
+    With `repeats` r, place q of a batch of B holds its image number q modulo ceil(B / r): every image r times, its
+    copies far apart, because neighbours are mixed with each other. An epoch has as many batches as without.
+    """
+    if repeats > 1:
+        images = -(-batch_size // repeats)
+        positions = positions // batch_size * images + positions % batch_size % images
     places = shuffled(positions, epoch_size(dataset, one_view), seed, epoch) if shuffle else positions
     if not one_view or dataset.views == 1:
         return places

@@ -123,14 +123,7 @@ def load(run: str | os.PathLike[str], device: str | torch.device = "cpu") -> Ima
         RunError: no run there, or it is not finished, or its tokenizer was not at hand when it was trained.
     """
     run = Path(run)
-    about = read_run(run)
-    if not (run / CLASSIFIER / "config.json").exists():
-        raise RunError("is not finished", str(run), "run the same `seit train` again: it goes on")
-    try:
-        classifier = Classifier.from_pretrained(str(run / CLASSIFIER))
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
-        first = str(error).partition("\n")[0]
-        raise RunError(f"is damaged ({first})", str(run / CLASSIFIER), "copy it again, or train again") from error
+    about, classifier = read_run(run), classifier_of(run)
     tokenizer = None
     if about["recipe"]["input"] == "ids":
         if not (run / TOKENIZER).exists():
@@ -144,6 +137,23 @@ def load(run: str | os.PathLike[str], device: str | torch.device = "cpu") -> Ima
         classifier, tokenizer, about["classes"], about["preprocessing"], about["recipe"]["precision"]
     )
     return model.eval().to(device)
+
+
+def classifier_of(run: str | os.PathLike[str]) -> Classifier:
+    """Returns the classifier of a finished run alone, on the CPU.
+
+    Raises:
+        RunError: no run there, or it is not finished or damaged.
+    """
+    read_run(run)
+    folder = Path(run) / CLASSIFIER
+    if not (folder / "config.json").exists():
+        raise RunError("is not finished", str(run), "run the same `seit train` again: it goes on")
+    try:
+        return Classifier.from_pretrained(str(folder))
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        first = str(error).partition("\n")[0]
+        raise RunError(f"is damaged ({first})", str(folder), "copy it again, or train again") from error
 
 
 def read_run(run: str | os.PathLike[str]) -> dict[str, Any]:

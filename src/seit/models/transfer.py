@@ -40,7 +40,7 @@ class Transfer:
         return "; ".join(lines)
 
 
-def transfer(source: Classifier, target: Classifier) -> Transfer:
+def transfer(source: Classifier, target: Classifier, *, codes: Tensor | None = None, head: bool = True) -> Transfer:
     """Copies into `target` every weight of `source` that fits: the stages of the paper's section 4.2.
 
     Tokens -> pixels is a target built with a pixel stem, other classes a target with another head: whatever has
@@ -50,6 +50,8 @@ def transfer(source: Classifier, target: Classifier) -> Transfer:
     Args:
         source: a trained classifier.
         target: a fresh one of the same trunk; changed in place.
+        codes: int64 [K], for learned tables of two data sets: the source's id of each of the target's, -1 for none.
+        head: copy the head too; for the same classes only.
 
     Returns:
         The names of what was kept, resampled, new and dropped.
@@ -66,13 +68,14 @@ def transfer(source: Classifier, target: Classifier) -> Transfer:
     given, wanted = source.state_dict(), target.state_dict()
     stem = {name for name in wanted if _is_stem(name)}
     same_stem = source.config.stem == target.config.stem
+    last = {name for name in wanted if _is_head(name, target)}
     kept, resampled, new = [], [], []
     with torch.no_grad():
         for name, value in wanted.items():
             found = given.get(name)
             if name == "table":
-                found = found if source.config.learned and target.config.learned else None
-            elif name in stem and not same_stem:
+                found = _table(found, value, codes) if source.config.learned and target.config.learned else None
+            elif (name in last and not head) or (name in stem and not same_stem):
                 found = None
             if found is not None and found.shape == value.shape:
                 value.copy_(found)
@@ -89,6 +92,19 @@ def transfer(source: Classifier, target: Classifier) -> Transfer:
 
 def _is_stem(name: str) -> bool:
     return name.startswith(("trunk.patch_embed.", "trunk.conv1.", "trunk.stem."))
+
+
+def _is_head(name: str, model: Classifier) -> bool:
+    head = model.trunk.get_classifier()
+    owner = next(owner for owner, module in model.named_modules() if module is head)
+    return name.startswith(f"{owner}.")
+
+
+def _table(given: Tensor | None, fresh: Tensor, codes: Tensor | None) -> Tensor | None:
+    """Returns the learned vectors of the target's codes: the source's where it knew the code, else as they are."""
+    if given is None or codes is None or given.shape[1] != fresh.shape[1]:
+        return given
+    return torch.where((codes >= 0)[:, None], given[codes.clamp_min(0)], fresh)
 
 
 def _resample(positions: Tensor, target: Classifier, source: Classifier) -> Tensor:

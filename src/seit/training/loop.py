@@ -1,12 +1,14 @@
 """The loop, top to bottom: batches -> augmented vectors -> loss -> step; the same for ids and for pixels.
 
-A step depends on (recipe, data, step number) and the weights before it alone: order and augmentation are functions
-of (seed, epoch, position), and the global random state is set anew for every step. So a run that was killed goes on
-from its snapshot to the same final weights.
+A step depends on (recipe, data, step number) and the weights before it alone: order, augmentation and stochastic
+depth are functions of (seed, epoch, position in the epoch). So a run that was killed goes on from its checkpoint to
+the same final weights, and a batch that is split, over processes or into parts that fit a device, gives the same
+update up to rounding.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -14,27 +16,29 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-import torch.nn.functional as F
-from timm.optim import create_optimizer_v2
 from torch import Tensor
 
-from seit import checkpoint
+from seit import ranks
 from seit.augment import Draws, Pipeline
 from seit.device import autocast
 from seit.errors import RunError
 from seit.files import write_bytes
-from seit.loading import batches
+from seit.loading import batches, epoch_size, rows_of
 from seit.loading.rows import Rows
 from seit.models import Classifier
 from seit.progress import progress
+from seit.training import depth
+from seit.training.losses import loss_for, row_losses
 from seit.training.recipe import Recipe
 from seit.training.schedule import learning_rate
+from seit.training.state import State
 
-_SNAPSHOT_SECONDS = 60
-SNAPSHOT, METRICS = "snapshot.safetensors", "metrics.jsonl"
+_CHECKPOINT_SECONDS = 60
+METRICS, BEST = "metrics.jsonl", "best"
 
 Evaluate = Callable[[Classifier], dict[str, float]]
 
@@ -44,7 +48,7 @@ class Plan:
     """What the recipe means for these rows.
 
     Attributes:
-        batch_size: rows of a step, at most the rows there are.
+        batch_size: rows of a step over all processes, at most the rows there are.
         epoch_steps: steps of one epoch; an incomplete last batch is left out.
         steps: of the whole run.
         warmup: of them, of linear rise.
@@ -57,7 +61,7 @@ class Plan:
 
     @classmethod
     def of(cls, recipe: Recipe, rows: int) -> Plan:
-        """Works out the plan for a number of training rows."""
+        """Works out the plan for a number of training rows (or images, where an epoch counts those)."""
         batch_size = min(recipe.batch_size, rows)
         epoch_steps = rows // batch_size
         return cls(
@@ -66,6 +70,22 @@ class Plan:
             max(1, round(recipe.epochs * epoch_steps)),
             round(recipe.warmup_epochs * epoch_steps),
         )
+
+
+class Batch(NamedTuple):
+    """This process's part of one step.
+
+    Attributes:
+        epoch: its number.
+        positions: int64 [b], the rows' places in the epoch.
+        inputs: ids [b, h, w], or pixels [b, 3, H, W].
+        labels: int64 [b], or [b, C].
+    """
+
+    epoch: int
+    positions: Tensor
+    inputs: Tensor
+    labels: Tensor
 
 
 def fit(
@@ -77,125 +97,184 @@ def fit(
     evaluate: Evaluate,
     device: str = "cpu",
 ) -> dict[str, float]:
-    """Trains `model` in place, or goes on from the snapshot in `folder`.
+    """Trains `model` in place, or goes on from the last checkpoint in `folder`.
+
+    Called by every process of a run that `torchrun` started; rank 0 alone writes.
 
     Args:
         model: a fresh classifier, built after `torch.manual_seed(recipe.seed)`.
         augment: from ids (or pixels) and labels to vectors and targets.
         rows: the training rows.
         recipe: every other choice.
-        folder: where snapshot and metrics lie.
-        evaluate: called at the end of every epoch; returns (name -> value).
+        folder: where checkpoints, metrics and the best weights lie.
+        evaluate: called at the end of every epoch; returns (name -> value), the same on every process. The weights
+            of the highest "top1" (or "map") are kept in the folder `best`.
         device: where to train.
 
     Returns:
-        The last evaluation, with `train_seconds`, `train_cpu_seconds` and `data_wait_share` of this call.
+        The last evaluation, with `best_<name>` and `best_step`, and `train_seconds`, `train_cpu_seconds` and
+        `data_wait_share` of this call.
 
     Raises:
-        RunError: the loss is not finite, or the snapshot is of another run.
+        RunError: a loss or gradient is not finite, the disk is full, or the checkpoints are of another run.
     """
     folder = Path(folder)
-    plan = Plan.of(recipe, len(rows))
+    plan = Plan.of(recipe, epoch_size(rows, recipe.one_view))
     model.to(torch.device(device)).to(memory_format=torch.channels_last)
-    optimizer = create_optimizer_v2(
-        model, recipe.optimizer, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
-    step = _resume(folder, model, optimizer, recipe)
+    state = State(model, recipe, folder)
+    state.resume()
+    if ranks.rank() == 0:
+        _trim(folder, state.step)
     started, cpu, waited, saved = time.monotonic(), time.process_time(), 0.0, time.monotonic()
-    values: dict[str, float] = {} if step < plan.steps else evaluate(model)
-    with progress(plan.steps, "train", "steps", done=step) as bar:
-        feed = _feed(rows, recipe, plan, step)
-        while step < plan.steps:
+    values: dict[str, float] = {} if state.step < plan.steps else evaluate(state.shown)
+    with progress(plan.steps, "train", "steps", done=state.step) as bar:
+        feed = _feed(rows, recipe, plan, state.step)
+        while state.step < plan.steps:
             asked = time.monotonic()
-            epoch, positions, inputs, labels = next(feed)
+            batch = next(feed)
             waited += time.monotonic() - asked
-            loss = _step(model, augment, optimizer, recipe, plan, step, (epoch, positions, inputs, labels))
-            step += 1
-            bar.update(1, f"epoch {step / plan.epoch_steps:.1f}, loss {loss:.3f}{_shown(values)}")
-            ends_epoch = step % plan.epoch_steps == 0 or step == plan.steps
+            loss = _step(state, augment, plan, rows, batch)
+            state.step += 1
+            epoch = state.step / plan.epoch_steps
+            bar.update(1, f"epoch {epoch:.1f}, loss {loss:.3f}{_shown(values)}")
+            ends_epoch = state.step % plan.epoch_steps == 0 or state.step == plan.steps
             if ends_epoch:
-                values = evaluate(model)
-                _record(folder, {"step": step, "epoch": step / plan.epoch_steps, "loss": loss, **values})
-            if time.monotonic() - saved > _SNAPSHOT_SECONDS or (ends_epoch and step < plan.steps):
-                checkpoint.save(folder / SNAPSHOT, model, optimizer, {"recipe": recipe.to_json(), "step": step})
+                values = evaluate(state.shown)
+                _record(state, {"step": state.step, "epoch": epoch, "loss": loss, **values})
+            if time.monotonic() - saved > _CHECKPOINT_SECONDS or (ends_epoch and state.step < plan.steps):
+                if ranks.rank() == 0:
+                    state.save()
                 saved = time.monotonic()
+    if state.average is not None:
+        model.load_state_dict(state.shown.state_dict())
     seconds = time.monotonic() - started
     return {
         **values,
+        **{f"best_{name}": value for name, value in state.best.items()},
         "train_seconds": seconds,
         "train_cpu_seconds": time.process_time() - cpu,
         "data_wait_share": waited / seconds if seconds else 0.0,
     }
 
 
-def _feed(rows: Rows, recipe: Recipe, plan: Plan, step: int) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-    """Yields (epoch, positions [B], inputs, labels [B]) from step number `step` on."""
-    for epoch in range(step // plan.epoch_steps, math.ceil(plan.steps / plan.epoch_steps)):
-        start = (step % plan.epoch_steps) * plan.batch_size if epoch == step // plan.epoch_steps else 0
-        for positions, inputs, labels in batches(rows, plan.batch_size, recipe.seed, epoch, start, drop_last=True):
+def _feed(rows: Rows, recipe: Recipe, plan: Plan, step: int) -> Iterator[Batch]:
+    """Yields this process's part of every batch from step number `step` on."""
+    first = step // plan.epoch_steps
+    for epoch in range(first, math.ceil(plan.steps / plan.epoch_steps)):
+        found = batches(
+            rows,
+            plan.batch_size,
+            recipe.seed,
+            epoch,
+            (step % plan.epoch_steps) * plan.batch_size if epoch == first else 0,
+            rank=ranks.rank(),
+            ranks=ranks.count(),
+            one_view=recipe.one_view,
+            repeats=recipe.repeats,
+            drop_last=True,
+        )
+        for positions, inputs, labels in found:
             if labels is None or (labels.ndim == 1 and labels.min() < 0):
                 raise RunError("not every row has a label", cure="give images that lie in class folders")
-            yield epoch, torch.from_numpy(positions), torch.from_numpy(inputs), torch.from_numpy(labels)
+            yield Batch(epoch, *map(torch.from_numpy, (positions, inputs, labels)))
 
 
-def _step(
-    model: Classifier,
-    augment: Pipeline,
-    optimizer: torch.optim.Optimizer,
-    recipe: Recipe,
-    plan: Plan,
-    step: int,
-    batch: tuple[int, Tensor, Tensor, Tensor],
-) -> float:
+def _step(state: State, augment: Pipeline, plan: Plan, rows: Rows, batch: Batch) -> float:
     """Makes one update; returns its loss."""
-    epoch, positions, inputs, labels = batch
-    device = next(model.parameters()).device
-    torch.manual_seed(recipe.seed * 1_000_003 + step)  # stochastic depth draws from the global state
-    rate = learning_rate(step, plan.steps, plan.warmup, recipe.learning_rate, recipe.final_learning_rate)
+    recipe, optimizer, scaler = state.recipe, state.optimizer, state.scaler
+    rate = learning_rate(state.step, plan.steps, plan.warmup, recipe)
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("lr_scale", 1.0)
-    model.train()
-    draws = Draws(recipe.seed, epoch, positions, batch=plan.batch_size, device=device)
-    vectors, targets = augment(inputs.to(device), labels.to(device), model.table, draws)
-    with autocast(device, recipe.precision):
-        logits = model(vectors)
-    loss = -(targets * F.log_softmax(logits.float(), -1)).sum(-1).mean()
-    if not torch.isfinite(loss):
-        raise RunError(
-            f"the loss became {loss.item()} at step {step} (labels {labels[:8].tolist()}, ...)",
-            cure="lower the learning rate, or set precision to float32",
-        )
+    state.model.train()
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if recipe.clip:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-    optimizer.step()
-    return loss.item()
+    losses = []
+    parts = _parts(len(batch.positions), recipe.micro_batch)
+    for part in parts:
+        draws = Draws(recipe.seed, batch.epoch, batch.positions[part], batch=plan.batch_size, device=state.device)
+        inputs, labels = batch.inputs[part].to(state.device), batch.labels[part].to(state.device)
+        vectors, targets = augment(inputs, labels, state.model.table, draws)
+        depth.draw(state.depth, draws)
+        with contextlib.nullcontext() if part is parts[-1] or ranks.count() == 1 else state.network.no_sync():
+            with autocast(state.device, recipe.precision):
+                logits = state.network(vectors)
+            losses.append(row_losses(loss_for(recipe.loss, labels), logits, targets))
+            # The mean over the batch of all processes, of whose gradients the mean is taken.
+            share = losses[-1].sum() * (ranks.count() / plan.batch_size)
+            scaler.scale(share).backward()
+    scaler.unscale_(optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip or math.inf)
+    found = torch.cat(losses).detach().double().cpu().numpy()
+    loss = float(ranks.summed(found.sum())) / plan.batch_size
+    _check(loss, norm, found, state, rows, batch, plan)
+    scaler.step(optimizer)
+    scaler.update()
+    if state.average is not None:
+        state.average.update(state.model, state.step + 1)
+    return loss
 
 
-def _resume(folder: Path, model: Classifier, optimizer: torch.optim.Optimizer, recipe: Recipe) -> int:
-    """Returns the step to go on from: that of the snapshot, or 0."""
+def _parts(rows: int, most: int) -> list[slice]:
+    """Returns the parts of a batch that go through the network at once: whole pairs, of at most `most` rows."""
+    most = most or rows
+    return [slice(start, start + most) for start in range(0, rows, most)]
+
+
+def _check(
+    loss: float, norm: Tensor, losses: np.ndarray, state: State, rows: Rows, batch: Batch, plan: Plan
+) -> None:
+    """Stops before an update that would spoil the weights, and names the rows that were fed."""
+    recipe = state.recipe
+    too_large = state.scaler.is_enabled() and state.scaler.get_scale() >= 1  # half precision: the scale is lowered
+    if math.isfinite(loss) and (too_large or bool(torch.isfinite(norm))):
+        return
+    what = f"the gradient's norm became {norm.item()}" if math.isfinite(loss) else f"the loss became {loss}"
+    fed = rows_of(
+        rows,
+        batch.positions.numpy(),
+        recipe.seed,
+        batch.epoch,
+        one_view=recipe.one_view,
+        repeats=recipe.repeats,
+        batch_size=plan.batch_size,
+    )
+    # Batch norm spreads what one row brings in over all of them, so the inputs are asked first.
+    for bad in (
+        ~torch.isfinite(batch.inputs).flatten(1).all(1).numpy(),
+        ~np.isfinite(losses),
+        np.full(len(fed), True),
+    ):
+        if bad.any():
+            guilty = fed[bad]
+            break
+    named = ", ".join(map(str, guilty[:8])) + (", ..." if len(guilty) > 8 else "")
+    raise RunError(
+        f"{what} at step {state.step} (epoch {batch.epoch}, {len(guilty)} of {len(fed)} rows: {named})",
+        cure="look at those rows, lower the learning rate, or set precision to float32",
+    )
+
+
+def _trim(folder: Path, step: int) -> None:
+    """Takes from the metrics what was written after the checkpoint."""
     metrics = folder / METRICS
-    if not (folder / SNAPSHOT).exists():
-        metrics.unlink(missing_ok=True)
-        return 0
-    about, _ = checkpoint.restore(folder / SNAPSHOT, model, optimizer)
-    if about["recipe"] != recipe.to_json():
-        raise RunError(
-            "was left by another recipe", str(folder / SNAPSHOT), "remove the folder, or repeat that recipe"
-        )
     if metrics.exists():
-        # A full disk may have cut the last line: what does not end is of no step that the snapshot knows.
+        # A full disk may have cut the last line: what does not end is of no step that the checkpoint knows.
         whole = metrics.read_text().rpartition("\n")[0].splitlines()
-        kept = [line for line in whole if json.loads(line)["step"] <= about["step"]]
+        kept = [line for line in whole if json.loads(line)["step"] <= step]
         write_bytes(metrics, "".join(line + "\n" for line in kept).encode())
-    return about["step"]
 
 
-def _record(folder: Path, values: dict[str, Any]) -> None:
-    """Appends one line to metrics.jsonl."""
-    with open(folder / METRICS, "a") as file:
-        file.write(json.dumps(values) + "\n")
+def _record(state: State, values: dict[str, Any]) -> None:
+    """Appends one line to metrics.jsonl; keeps the weights if no earlier ones were better."""
+    named = next((name for name in ("top1", "map") if name in values), None)
+    better = named is not None and values[named] > state.best.get(named, -1.0)
+    if better:
+        assert named is not None
+        state.best = {named: values[named], "step": values["step"]}
+    if ranks.rank() == 0:
+        if better:
+            state.shown.save_pretrained(state.folder / BEST)
+        with open(state.folder / METRICS, "a") as file:
+            file.write(json.dumps(values) + "\n")
 
 
 def _shown(values: dict[str, float]) -> str:

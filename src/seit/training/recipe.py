@@ -20,9 +20,11 @@ from timm.optim import list_optimizers
 
 from seit.augment import Augmentation, Crop, kind, kinds
 from seit.errors import RecipeError, nearest_names
+from seit.training.losses import LOSSES
 
 INPUTS = ("ids", "pixels")
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+SCHEDULES = ("cosine", "constant")
 _EXAMPLES: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false"}
 
 
@@ -39,15 +41,25 @@ class Recipe:
         learned: train the table of vectors too.
         drop_path: stochastic depth.
         epochs: passes over the training rows.
+        one_view: an epoch visits each image once, in one of its views, instead of all its rows.
+        repeats: repeated augmentation: a batch holds so many views of each of its images, and an epoch so many
+            fewer images.
         batch_size: rows of one step over all processes.
+        micro_batch: rows that go through the network of one process at once, 0 for its whole part of the batch;
+            their gradients are added up. Even, because rows are mixed in pairs.
+        loss: "cross-entropy", "bce", or "auto": bce for rows of several classes.
         optimizer: a name that timm knows.
         learning_rate: its peak.
+        schedule: "cosine" or "constant", after the warm-up.
         weight_decay: not applied to biases, norms and the table.
+        layer_decay: learning rate of each layer over that of the next one.
         warmup_epochs: linear, from 0.
         final_learning_rate: where the cosine ends.
         clip: largest gradient norm, 0 for none.
+        ema: decay of the average of the weights that is evaluated and saved in their place, 0 for none.
         seed: of weights, order and augmentation.
-        precision: "float32", "bfloat16", or "auto": bfloat16 where the device has it in hardware.
+        precision: "float32", "bfloat16", "float16", or "auto": bfloat16 where the device has it in hardware.
+        compile: make the network faster by `torch.compile`, which takes minutes once.
         augment: settings of each augmentation, at most one of a name; `seit.augment.Pipeline` puts them in order.
         smoothing: label smoothing.
     """
@@ -59,36 +71,84 @@ class Recipe:
     learned: bool = False
     drop_path: float = 0.0
     epochs: float = 8.0
+    one_view: bool = False
+    repeats: int = 1
     batch_size: int = 128
+    micro_batch: int = 0
+    loss: str = "auto"
     optimizer: str = "adamw"
     learning_rate: float = 3e-3
+    schedule: str = "cosine"
     weight_decay: float = 0.05
+    layer_decay: float = 1.0
     warmup_epochs: float = 0.5
     final_learning_rate: float = 0.0
     clip: float = 0.0
+    ema: float = 0.0
     seed: int = 0
     precision: str = "auto"
+    compile: bool = False
     augment: tuple[Augmentation, ...] = ()
     smoothing: float = 0.1
 
     def __post_init__(self) -> None:
-        optimizers = tuple(map(str, list_optimizers()))
-        for name, known in (("input", INPUTS), ("precision", PRECISIONS), ("optimizer", optimizers)):
+        names = {
+            "input": INPUTS,
+            "precision": PRECISIONS,
+            "schedule": SCHEDULES,
+            "loss": LOSSES,
+            "optimizer": tuple(map(str, list_optimizers())),
+        }
+        for name, known in names.items():
             value = getattr(self, name)
             if value not in known:
                 raise RecipeError(f"there is no {name} {value!r}", name, nearest_names(str(value), known))
-        for name in ("epochs", "batch_size", "learning_rate", "pixel_size"):
+        for name in ("epochs", "batch_size", "learning_rate", "pixel_size", "repeats"):
             if not 0 < getattr(self, name) < math.inf:
                 raise RecipeError(f"{getattr(self, name)} is not positive", name, "give a positive number")
-        for name in ("weight_decay", "warmup_epochs", "final_learning_rate", "clip"):
+        for name in ("weight_decay", "warmup_epochs", "final_learning_rate", "clip", "micro_batch"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise RecipeError(f"{getattr(self, name)} is negative", name, "give 0 or more")
-        if not 0 <= self.drop_path < 1:
-            raise RecipeError(f"a probability of {self.drop_path}", "drop_path", "choose a value from 0 to below 1")
+        for name in ("drop_path", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise RecipeError(f"{getattr(self, name)} is no share", name, "choose a value from 0 to below 1")
+        if not 0 < self.layer_decay <= 1:
+            raise RecipeError(f"{self.layer_decay} is no share", "layer_decay", "choose a value in (0, 1]")
+        self._check_contradictions()
+
+    def _check_contradictions(self) -> None:
+        """Refuses fields that contradict each other, by the name of the one to change."""
         if self.warmup_epochs >= self.epochs:
             raise RecipeError(
                 f"{self.warmup_epochs} warm-up epochs of {self.epochs}", "warmup_epochs", "let it be below epochs"
             )
+        if self.final_learning_rate > self.learning_rate:
+            raise RecipeError(
+                f"{self.final_learning_rate} is above the peak of {self.learning_rate}",
+                "final_learning_rate",
+                "let it be at most learning_rate",
+            )
+        if self.final_learning_rate and self.schedule == "constant":
+            raise RecipeError("a constant learning rate ends nowhere else", "final_learning_rate", "set it to 0")
+        if self.micro_batch % 2:
+            raise RecipeError(
+                f"{self.micro_batch} is odd", "micro_batch", "rows are mixed in pairs: give an even number"
+            )
+        if self.micro_batch > self.batch_size:
+            raise RecipeError(
+                f"{self.micro_batch} rows at once of a batch of {self.batch_size}",
+                "micro_batch",
+                "let it be at most batch_size",
+            )
+        if 2 * self.repeats > self.batch_size and self.repeats > 1:
+            raise RecipeError(
+                f"{self.repeats} views of an image in a batch of {self.batch_size}",
+                "repeats",
+                "let a batch hold two images at least",
+            )
+        for name in ("learned", "one_view"):
+            if self.input == "pixels" and getattr(self, name):
+                raise RecipeError("is for ids, and the recipe's input is pixels", name, "set it to false")
 
     def with_settings(self, settings: Mapping[str, str]) -> Recipe:
         """Returns the recipe with some fields set from text, as `--set key=value` gives them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ import numpy as np
 import timm
 import torch
 
-from seit import __version__, recipes, tokenizers
+from seit import __version__, ranks, recipes, tokenizers
 from seit.augment import Pipeline
 from seit.device import resolve
 from seit.errors import RunError, StoreError, TokenizerError
-from seit.evaluation import accuracy
+from seit.evaluation import accuracy, mean_average_precision
 from seit.files import write_json
 from seit.images import Source, open_source
 from seit.images.sources import EMBEDDED
@@ -26,13 +27,14 @@ from seit.loading.pixels import PixelRows
 from seit.loading.rows import Rows
 from seit.models import Classifier, build
 from seit.models.pipeline import CLASSIFIER, RUN, TOKENIZER, ImageClassifier, read_json, read_run
+from seit.models.start import start_from, weights_of
 from seit.store import TokenDataset, TokenRows
 from seit.store.manifest import NAME as MANIFEST
 from seit.store.token_rows import hashed
 from seit.tokenizers.base import Tokenizer
 from seit.tokenizers.mirror import mirror_table
 from seit.training import Recipe, fit
-from seit.training.loop import SNAPSHOT
+from seit.training.state import CHECKPOINTS
 from seit.verbs.tokenize import tokenizer_of
 
 RESULT = "result.json"
@@ -45,23 +47,28 @@ def train(
     *,
     recipe: str | Recipe = "mini",
     settings: Mapping[str, str] | None = None,
+    from_run: str | os.PathLike[str] | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
     device: str = "auto",
     command: str = "",
 ) -> dict[str, Any]:
     """Trains a classifier; an interrupted call goes on where it stopped.
 
+    Started by `torchrun`, it shares the work among all its processes; each returns the same.
+
     Args:
         data: a token data set; or images, if the recipe's input is pixels.
         out: the folder of the run.
         recipe: a name (see `seit.recipes`) or a recipe.
         settings: fields of the recipe to change, as text.
+        from_run: a finished run whose weights to start from, on ids or pixels, of the same or other classes.
         tokenizer: the data set's tokenizer, where it is not a bundled one.
         device: auto, cpu, cuda or mps.
         command: recorded as the command that made it.
 
     Returns:
-        run, top1 (and top5) on the held-out rows if there are any, steps, seconds.
+        run; top1 (and top5), or map for rows of several classes, on the held-out rows if there are any; the same
+        at its best epoch, whose weights are in the folder `best`; times and sizes.
 
     Raises:
         RunError: `out` holds something else, the rows have no labels, or `data` is not what the recipe takes.
@@ -70,36 +77,45 @@ def train(
     """
     wanted = (recipes.load(recipe) if isinstance(recipe, str) else recipe).with_settings(settings or {})
     device = resolve(device)
+    ranks.join(device)
     out = Path(out)
     _check_kind(data, wanted)
     opened: Source | TokenDataset = open_source(data) if wanted.input == "pixels" else TokenDataset(data, "train")
     if not opened.classes:
         raise RunError("has no labels to learn", os.fspath(data), "give images that lie in class folders")
-    if isinstance(opened, TokenDataset) and opened.label_kind != "class":
-        raise RunError(f"has {opened.label_kind} labels", os.fspath(data), "training takes one class a row")
     encoder = _tokenizer(opened, tokenizer) if isinstance(opened, TokenDataset) else None
     about = _about(data, opened, wanted) | {"command": command, "versions": _versions()}
-    if done := _finished(out, about):
+    about["from"] = None if from_run is None else {"run": os.fspath(from_run), "weights": weights_of(from_run)}
+    if done := ranks.first(lambda: _finished(out, about)):
         return done
     rows, held = _rows(opened, about["preprocessing"])
     torch.manual_seed(wanted.seed)
     model = _build(wanted, rows, len(about["classes"]))
+    if from_run is not None:
+        about["from"] |= start_from(from_run, model, about)
     augment = _augment(wanted, rows, model, encoder)
     # Only now: a recipe that cannot be built leaves no folder that the mended one would be refused.
-    out.mkdir(parents=True, exist_ok=True)
-    if not (out / RUN).exists():
-        write_json(out / RUN, about | {"augment": str(augment)})
+    ranks.first(lambda: _begin(out, about | {"augment": str(augment)}))
+    several = isinstance(opened, TokenDataset) and opened.label_kind == "multi"
+    measure, names = (mean_average_precision, ("map",)) if several else (accuracy, ("top1", "top5"))
 
     def evaluate(classifier: Classifier) -> dict[str, float]:
         if held is None:
             return {}
         classifier.eval()
         whole = ImageClassifier(classifier, None, about["classes"], about["preprocessing"], wanted.precision)
-        found = accuracy(whole.classify, held, about["classes"], silent=True)
-        return {name: float(found[name]) for name in ("top1", "top5") if name in found}
+        found = measure(whole.classify, held, about["classes"])
+        return {name: float(found[name]) for name in names if name in found}
 
     values = fit(model, augment, rows, wanted, out, evaluate, device)
-    return _finish(out, model, encoder, values, held)
+    return ranks.first(lambda: _finish(out, model, encoder, values, held))
+
+
+def _begin(out: Path, about: dict[str, Any]) -> None:
+    """Makes the run's folder and writes down what it is."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / RUN).exists():
+        write_json(out / RUN, about)
 
 
 def _finish(
@@ -117,7 +133,7 @@ def _finish(
         "parameters": sum(p.numel() for p in model.parameters()),
     }
     write_json(out / RESULT, result)
-    (out / SNAPSHOT).unlink(missing_ok=True)
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return result
 
 
@@ -171,12 +187,19 @@ def _finished(out: Path, about: dict[str, Any]) -> dict[str, Any] | None:
         found, wanted = read_run(out), json.loads(json.dumps(about))
         compared = ("data", "classes", "preprocessing", "recipe", "tokenizer", "fingerprint")
         differing = [key for key in compared if found.get(key) != wanted.get(key)]
+        if {k: (found.get("from") or {}).get(k) for k in ("run", "weights")} != (
+            wanted["from"] or dict.fromkeys(("run", "weights"))
+        ):
+            differing.append("--from")
         if differing == ["fingerprint"]:
             raise RunError("holds a run on what the data was before it changed", str(out), "choose another --out")
         if differing:
             named = " and ".join(key for key in differing if key != "fingerprint")
             raise RunError(f"holds a run with another {named}", str(out), "choose another --out")
-        return read_json(out / RESULT) if (out / RESULT).exists() else None
+        if not (out / RESULT).exists():
+            return None
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        return read_json(out / RESULT)
     if out.exists() and (not out.is_dir() or any(path.suffix != ".tmp" for path in out.iterdir())):
         raise RunError("exists and is not a run", str(out), "choose another --out")
     return None

@@ -1,0 +1,90 @@
+"""The processes of one run: `torchrun` starts them, one a GPU, and tells each its rank.
+
+Without `torchrun` there is one process of rank 0 and every function here does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from seit.errors import SeitError
+from seit.progress import quiet
+
+Found = TypeVar("Found")
+
+
+def join(device: str) -> None:
+    """Makes this process one of those that `torchrun` started (NCCL on CUDA, gloo elsewhere); at most once.
+
+    Only rank 0 shows progress.
+
+    Args:
+        device: cpu, cuda or mps.
+    """
+    import torch
+    from torch import distributed
+
+    if distributed.is_initialized() or "LOCAL_RANK" not in os.environ:
+        return
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+    if rank():
+        quiet()
+
+
+def rank() -> int:
+    """Returns this process's number, 0..count()-1."""
+    return int(os.environ["RANK"]) if _many() else 0
+
+
+def count() -> int:
+    """Returns how many processes share the run."""
+    return int(os.environ["WORLD_SIZE"]) if _many() else 1
+
+
+def summed(values: np.ndarray) -> np.ndarray:
+    """Returns the sum over all processes of an array of numbers, the same on each."""
+    if count() == 1:
+        return values
+    import torch
+    from torch import distributed
+
+    total = torch.from_numpy(np.array(values))
+    if distributed.get_backend() == "nccl":
+        total = total.cuda()
+    distributed.all_reduce(total)
+    return total.cpu().numpy()
+
+
+def first(ask: Callable[[], Found]) -> Found:
+    """Returns what rank 0 found, on every rank; its error, too, is raised on every one.
+
+    So that all agree on what lies on a disk which one of them writes.
+    """
+    if count() == 1:
+        return ask()
+    from torch import distributed
+
+    found: list[object] = [None, None]
+    if rank() == 0:
+        try:
+            found[0] = ask()
+        except SeitError as error:
+            found[1] = error
+    distributed.broadcast_object_list(found, src=0)
+    if isinstance(found[1], SeitError):
+        raise found[1]
+    return found[0]  # type: ignore[return-value]
+
+
+def _many() -> bool:
+    """Whether `join` made this process one of several, without loading torch to find out."""
+    import sys
+
+    loaded = sys.modules.get("torch")
+    return loaded is not None and loaded.distributed.is_available() and loaded.distributed.is_initialized()
