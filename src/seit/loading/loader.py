@@ -7,12 +7,14 @@ CutMix mixes rows 2i and 2i + 1 of the global batch.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from seit.errors import StoreError
+from seit.loading.drawn import DrawnPixels
 from seit.loading.order import shuffled, view_of
 from seit.loading.rows import Rows
 
@@ -60,17 +62,28 @@ def batches(
         raise StoreError(f"start {start} of {size} positions", "batches", "resume within the epoch")
     stop = size - (size - start) % batch_size if drop_last else size
 
-    def load(first: int) -> Batch:
-        positions = np.arange(first, min(first + batch_size, stop))
-        positions = positions[(positions - first) // 2 % ranks == rank]
-        rows = rows_of(dataset, positions, seed, epoch, shuffle, one_view, repeats=repeats, batch_size=batch_size)
-        ids, labels = dataset.batch(rows)
-        return positions, ids, labels
+    def planned() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for first in range(start, stop, batch_size):
+            positions = np.arange(first, min(first + batch_size, stop))
+            positions = positions[(positions - first) // 2 % ranks == rank]
+            options = {"repeats": repeats, "batch_size": batch_size}
+            yield positions, rows_of(dataset, positions, seed, epoch, shuffle, one_view, **options)
+
+    if isinstance(dataset, DrawnPixels):
+        yield from dataset.read(planned(), seed, epoch)
+    else:
+        yield from _ahead(dataset, planned())
+
+
+def _ahead(dataset: Rows, plan: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
+    """Yields the batches of a plan; a thread reads one ahead."""
+
+    def load(asked: tuple[np.ndarray, np.ndarray]) -> Batch:
+        return asked[0], *dataset.batch(asked[1])
 
     with ThreadPoolExecutor(1, "seit-loader") as thread:
-        starts = range(start, stop, batch_size)
-        ahead = [thread.submit(load, first) for first in starts[:1]]
-        for following in [*starts[1:], None]:
+        ahead = [thread.submit(load, asked) for asked in itertools.islice(plan, 1)]
+        for following in itertools.chain(plan, [None]):
             if not ahead:
                 return
             ready = ahead.pop().result()

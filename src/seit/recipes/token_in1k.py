@@ -2,8 +2,8 @@
 
     seit tokenize imagenet/ in1k.tokens && seit train in1k.tokens --out RUN --recipe token-in1k
 
-Paper: 74.0% top-1 from 1.36 GB (81.8% from 140 GB of pixels), with the ViT-VQGAN tokenizer and 391 codes. Not run
-by us: it takes 300 epochs of ImageNet on GPUs. ViT-S: --set trunk=deit_small_patch16_224.
+Paper: 74.0% top-1 from 1.36 GB (81.8% from 140 GB of pixels), with the ViT-VQGAN tokenizer and 391 codes. Not
+run by us: it takes 300 epochs of ImageNet on GPUs. ViT-S: --set trunk=deit_small_patch16_224.
 """
 
 from seit.augment.cutmix import CutMix

@@ -2,7 +2,8 @@
 
     seit train in1k.tokens --out RUN --recipe token-in1k-released
 
-Paper: 74.0% top-1, and this is the code released with it. Not run by us, as `token-in1k`, which says what it costs.
+Paper: 74.0% top-1, and this is the code released with it. Not run by us, as `token-in1k`, which says what it
+costs.
 
 From `token-in1k` it differs in four choices, all the released code's:
 
@@ -12,11 +13,11 @@ From `token-in1k` it differs in four choices, all the released code's:
 - its standard deviation is 1 as it is, not in units of the codebook.
 
 From the released code it differs, as `token-in1k` does, where that slips or leaves things to chance: swapped
-squares never overlap and reach the last row and column; every draw is seeded; the learning rate follows each step
-from 0 to its peak, not each epoch from 1e-6, one epoch late and never there. CutMix mixes neighbours instead of a
-batch with its reverse: the same draw, in any split over ranks. Precision is bfloat16 or float32 instead of float16.
-The running average of the weights, which the release keeps and never evaluates, and its cool-down, which never
-runs, are left out.
+squares never overlap and reach the last row and column; every draw is seeded; the learning rate follows each
+step from 0 to its peak, not each epoch from 1e-6, one epoch late and never there. CutMix mixes neighbours
+instead of a batch with its reverse: the same draw, in any split over ranks. Precision is bfloat16 or float32
+instead of float16. The running average of the weights, which the release keeps and never evaluates, and its
+cool-down, which never runs, are left out.
 """
 
 from dataclasses import replace

@@ -20,6 +20,7 @@ from timm.optim import list_optimizers
 
 from seit.augment import Augmentation, Crop, kind, kinds
 from seit.errors import RecipeError, nearest_names
+from seit.images.view import RESIZES
 from seit.training.losses import LOSSES
 
 INPUTS = ("ids", "pixels")
@@ -38,6 +39,7 @@ class Recipe:
         stem: likewise; "auto" takes conv3 for grids of at most 8 cells, else conv4, and for pixels the patch that
             gives the trunk as many cells as the ids would.
         pixel_size: side of the view of a pixel run, pixels.
+        resize: how a picture becomes that view, "squash" or "crop" (see `seit.images.to_view`).
         learned: train the table of vectors too.
         drop_path: stochastic depth.
         epochs: passes over the training rows.
@@ -68,6 +70,7 @@ class Recipe:
     trunk: str = "mini_resnet"
     stem: str = "auto"
     pixel_size: int = 256
+    resize: str = "squash"
     learned: bool = False
     drop_path: float = 0.0
     epochs: float = 8.0
@@ -97,6 +100,7 @@ class Recipe:
             "precision": PRECISIONS,
             "schedule": SCHEDULES,
             "loss": LOSSES,
+            "resize": RESIZES,
             "optimizer": tuple(map(str, list_optimizers())),
         }
         for name, known in names.items():

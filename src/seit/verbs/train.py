@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import timm
 import torch
 
 from seit import __version__, ranks, recipes, tokenizers
-from seit.augment import Pipeline
+from seit.augment import Augmentation, Pipeline
+from seit.augment.from_file import from_file
 from seit.device import resolve
 from seit.errors import RunError, StoreError, TokenizerError
 from seit.evaluation import accuracy, mean_average_precision
@@ -23,6 +24,7 @@ from seit.files import write_json
 from seit.images import Source, open_source
 from seit.images.sources import EMBEDDED
 from seit.loading import Resident
+from seit.loading.drawn import DrawnPixels
 from seit.loading.pixels import PixelRows
 from seit.loading.rows import Rows
 from seit.models import Classifier, build
@@ -88,24 +90,24 @@ def train(
     about["from"] = None if from_run is None else {"run": os.fspath(from_run), "weights": weights_of(from_run)}
     if done := ranks.first(lambda: _finished(out, about)):
         return done
-    rows, held = _rows(opened, about["preprocessing"])
     torch.manual_seed(wanted.seed)
-    model = _build(wanted, rows, len(about["classes"]))
+    model = _build(wanted, opened, len(about["classes"]))
     if from_run is not None:
-        about["from"] |= start_from(from_run, model, about)
-    augment = _augment(wanted, rows, model, encoder)
+        about["transfer"] = start_from(from_run, model, about)
+    rows, held, augment, about["augment"] = _fed(opened, wanted, model, about["preprocessing"], encoder)
     # Only now: a recipe that cannot be built leaves no folder that the mended one would be refused.
-    ranks.first(lambda: _begin(out, about | {"augment": str(augment)}))
+    ranks.first(lambda: _begin(out, about))
     several = isinstance(opened, TokenDataset) and opened.label_kind == "multi"
-    measure, names = (mean_average_precision, ("map",)) if several else (accuracy, ("top1", "top5"))
 
     def evaluate(classifier: Classifier) -> dict[str, float]:
         if held is None:
             return {}
         classifier.eval()
         whole = ImageClassifier(classifier, None, about["classes"], about["preprocessing"], wanted.precision)
-        found = measure(whole.classify, held, about["classes"])
-        return {name: float(found[name]) for name in names if name in found}
+        if several:
+            return {"map": mean_average_precision(whole.classify, held, about["classes"])["map"]}
+        found = accuracy(whole.classify, held, about["classes"], silent=True)
+        return {name: float(found[name]) for name in ("top1", "top5") if name in found}
 
     values = fit(model, augment, rows, wanted, out, evaluate, device)
     return ranks.first(lambda: _finish(out, model, encoder, values, held))
@@ -165,32 +167,66 @@ def _about(data: str | os.PathLike[str], opened: Source | TokenDataset, recipe: 
             "fingerprint": opened.fingerprint(),
         }
     return about | {
-        "preprocessing": {"size": recipe.pixel_size, "resize": "squash", "interpolation": "bicubic"},
+        "preprocessing": {"size": recipe.pixel_size, "resize": recipe.resize, "interpolation": "bicubic"},
         "fingerprint": hashed("images", *opened.names, opened.labels.tobytes()),
     }
 
 
-def _rows(
-    opened: Source | TokenDataset, preprocessing: dict[str, Any]
-) -> tuple[TokenRows | PixelRows, Rows | None]:
-    """Returns the training rows and the held-out ones, if there are any."""
+def _fed(
+    opened: Source | TokenDataset,
+    recipe: Recipe,
+    model: Classifier,
+    preprocessing: dict[str, Any],
+    encoder: Tokenizer | None,
+) -> tuple[Rows, Rows | None, Pipeline, str]:
+    """Returns the training rows, the held-out ones if there are any, the augmentations and their description."""
     if isinstance(opened, TokenDataset):
         held = _resident(TokenDataset(opened.path, "val")) if opened.splits.get("val") else None
-        return _resident(opened), held
+        ids = _resident(opened)
+        augment = _augment(recipe.augment, recipe, ids.grid, model, encoder and (lambda: _mirror(ids, encoder)))
+        return ids, held, augment, str(augment)
     shown = PixelRows(opened, "val", preprocessing) if opened.splits["val"] else None
-    return PixelRows(opened, "train", preprocessing), shown
+    change, rest = from_file(recipe.augment, model.input_grid)
+    if change is None:
+        views = PixelRows(opened, "train", preprocessing)
+        augment = _augment(rest, recipe, views.grid, model)
+        return views, shown, augment, str(augment)
+    augment = _augment(rest, recipe, model.input_grid, model)
+    return DrawnPixels(opened, change, model.input_grid), shown, augment, f"{change} -> {augment}"
+
+
+def _augment(
+    augment: tuple[Augmentation, ...],
+    recipe: Recipe,
+    grid: tuple[int, int],
+    model: Classifier,
+    mirror: Callable[[], torch.Tensor] | None = None,
+) -> Pipeline:
+    """Builds the pipeline of a recipe's augmentations for rows of this grid."""
+    return Pipeline(
+        augment,
+        grid,
+        model.input_grid,
+        model.config.classes,
+        codebook=model.table,
+        mirror=mirror,
+        view=min(model.view_grid, grid),
+        smoothing=recipe.smoothing,
+    )
+
+
+def _mirror(rows: TokenRows, encoder: Tokenizer) -> torch.Tensor:
+    """Returns the id that each code has in a mirrored picture, of up to 2000 rows."""
+    shown = rows.ids(np.linspace(0, len(rows) - 1, min(len(rows), 2000)).astype(np.int64))
+    return mirror_table(encoder, shown, torch.from_numpy(rows.used_codes).long())
 
 
 def _finished(out: Path, about: dict[str, Any]) -> dict[str, Any] | None:
     """Checks that `out` is free or holds this very run; returns the result if that is finished."""
     if (out / RUN).exists():
         found, wanted = read_run(out), json.loads(json.dumps(about))
-        compared = ("data", "classes", "preprocessing", "recipe", "tokenizer", "fingerprint")
+        compared = ("data", "classes", "preprocessing", "recipe", "tokenizer", "from", "fingerprint")
         differing = [key for key in compared if found.get(key) != wanted.get(key)]
-        if {k: (found.get("from") or {}).get(k) for k in ("run", "weights")} != (
-            wanted["from"] or dict.fromkeys(("run", "weights"))
-        ):
-            differing.append("--from")
         if differing == ["fingerprint"]:
             raise RunError("holds a run on what the data was before it changed", str(out), "choose another --out")
         if differing:
@@ -225,47 +261,25 @@ def _tokenizer(dataset: TokenDataset, given: str | os.PathLike[str] | None) -> T
         return None
 
 
-def _build(recipe: Recipe, rows: TokenRows | PixelRows, classes: int) -> Classifier:
+def _build(recipe: Recipe, opened: Source | TokenDataset, classes: int) -> Classifier:
     """Builds the recipe's classifier for these rows."""
-    side = min(rows.grid)
-    stem = recipe.stem
-    if isinstance(rows, PixelRows):
-        stem = f"patch{4 if side <= 64 else 16}" if stem == "auto" else stem
-        return build(recipe.trunk, stem, 3, rows.grid, classes, drop_path=recipe.drop_path)
-    stem = ("conv3" if side <= 8 else "conv4") if stem == "auto" else stem
-    if rows.codebook is None:
+    if isinstance(opened, Source):
+        side = recipe.pixel_size
+        stem = f"patch{4 if side <= 64 else 16}" if recipe.stem == "auto" else recipe.stem
+        return build(recipe.trunk, stem, 3, (side, side), classes, drop_path=recipe.drop_path)
+    stem = ("conv3" if min(opened.grid) <= 8 else "conv4") if recipe.stem == "auto" else recipe.stem
+    if opened.codebook is None:
         raise RunError("the data set has no codebook", cure="tokenize the images again")
-    codebook = torch.from_numpy(rows.codebook)
+    codebook = torch.from_numpy(opened.codebook)
     return build(
         recipe.trunk,
         stem,
         codebook.shape[1],
-        rows.grid,
+        opened.grid,
         classes,
         codebook=codebook,
         learned=recipe.learned,
         drop_path=recipe.drop_path,
-    )
-
-
-def _augment(recipe: Recipe, rows: TokenRows | PixelRows, model: Classifier, encoder: Tokenizer | None) -> Pipeline:
-    """Builds the recipe's augmentations for these rows."""
-
-    def mirror() -> torch.Tensor:
-        assert encoder is not None
-        assert not isinstance(rows, PixelRows)
-        shown = rows.ids(np.linspace(0, len(rows) - 1, min(len(rows), 2000)).astype(np.int64))
-        return mirror_table(encoder, shown, torch.from_numpy(rows.used_codes).long())
-
-    return Pipeline(
-        recipe.augment,
-        rows.grid,
-        model.input_grid,
-        model.config.classes,
-        codebook=model.table,
-        mirror=None if encoder is None else mirror,
-        view=model.view_grid,
-        smoothing=recipe.smoothing,
     )
 
 

@@ -1,0 +1,76 @@
+"""Augmentations of a pixel run that want the whole picture: done while it is loaded, by one seed a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from seit.augment.base import Augmentation, Crop, Given, OnImages
+from seit.augment.flip import Flip
+from seit.augment.resized_crop import TRIES, ResizedCrop, resized_boxes
+from seit.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """Crops a decoded picture at random, mirrors it and changes it, as DeiT's and timm's training does.
+
+    Args:
+        crop: bounds of the box.
+        flip: whether and how often to mirror.
+        on_images: what comes after.
+        size: (m, m) of the model's input.
+    """
+
+    crop: ResizedCrop
+    flip: Flip
+    on_images: tuple[OnImages, ...]
+    size: tuple[int, int]
+
+    def __call__(self, picture: Image.Image, seed: int) -> np.ndarray:
+        """Maps a picture of mode RGB to a view uint8 [m, m, 3]; `seed` is the row's of this epoch."""
+        u = np.random.default_rng(seed).random(2 * TRIES + 3, np.float32)
+        grid = (picture.height, picture.width)
+        boxes = resized_boxes(torch.from_numpy(u[None, 1:]), grid, self.crop.scale, self.crop.ratio)
+        top, left, height, width = boxes[0].tolist()
+        box = (left, top, left + width, top + height)
+        view = picture.resize(self.size[::-1], Image.Resampling.BICUBIC, box)  # antialiased
+        if u[0] < self.flip.probability:
+            view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image = np.array(view)
+        for number, change in enumerate(self.on_images, 1):
+            image = change(image, seed + number)
+        return image
+
+    def __str__(self) -> str:
+        given = Given(self.size, self.size, self.size)
+        steps: list[Augmentation] = [self.crop, self.flip, *self.on_images]
+        return " -> ".join(step.text(given) for step in steps if not step.off)
+
+
+def from_file(
+    augment: Sequence[Augmentation], size: tuple[int, int]
+) -> tuple[FromFile | None, tuple[Augmentation, ...]]:
+    """Splits a pixel recipe's augmentations into those done while loading and those done on batches.
+
+    Returns:
+        What loads a picture, or None if no augmentation wants the whole one; and the rest.
+
+    Raises:
+        RecipeError: one does, and the recipe's crop is not `resized_crop`.
+    """
+    on_images = tuple(step for step in augment if isinstance(step, OnImages) and not step.off)
+    if not on_images:
+        return None, tuple(augment)
+    crops = [step for step in augment if isinstance(step, Crop)]
+    if len(crops) != 1 or not isinstance(crops[0], ResizedCrop):
+        raise RecipeError(
+            "works on views cut from the whole picture", on_images[0].name, "add resized_crop to augment"
+        )
+    flip = next((step for step in augment if isinstance(step, Flip)), Flip(0.0))
+    rest = tuple(step for step in augment if not isinstance(step, OnImages | Crop | Flip))
+    return FromFile(crops[0], flip, on_images, size), rest
