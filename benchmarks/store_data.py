@@ -18,7 +18,7 @@ from seit import tokenizers
 from seit.errors import SeitError
 from seit.images import decode, jpeg_payload_bytes, open_source, to_view
 from seit.progress import progress
-from seit.verbs.tokenize import encode_views
+from seit.tokenizing.encoding import Encoder
 
 _BATCH = 32
 
@@ -104,10 +104,10 @@ def _tokenised(
                 if not rows:
                     continue
                 stack = np.stack([views[n][0] for n in rows])
-                parts[part].append(encode_views(encoder, stack).astype(np.uint16))
+                parts[part].append(Encoder(encoder).ids(stack).astype(np.uint16))
                 if mirror and part == "fit":
                     flipped = np.ascontiguousarray(stack[:, :, ::-1])
-                    parts[part].append(encode_views(encoder, flipped).astype(np.uint16))
+                    parts[part].append(Encoder(encoder).ids(flipped).astype(np.uint16))
             bar.update(len(numbers))
     joined = {name: np.concatenate(found) for name, found in parts.items()}
     return joined | {"numbers": np.array(sizes, np.float64).mean(0)}

@@ -25,7 +25,7 @@ class SeitError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text}; {self.cure}" if self.cure else text
+        return shown(f"{text}; {self.cure}" if self.cure else text)
 
     def __reduce__(self):
         return type(self), (self.what, self.where, self.cure)
@@ -57,6 +57,15 @@ class RecipeError(SeitError):
 
 class RunError(SeitError):
     """A run folder is absent, unfinished or does not fit the data."""
+
+
+def shown(text: str) -> str:
+    """Returns a name as a terminal may show it: what is no printable character is spelt out.
+
+    Names come from strangers' archives and lists; control characters in them could move the cursor, hide text or
+    type into the terminal, and marks that turn the writing direction could make one name look like another.
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def nearest_names(name: str, known: Iterable[str], limit: int = 3) -> str:

@@ -14,11 +14,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from seit import __version__
-from seit.cli import job, store, tokenizer
+
+from seit.cli import tokenize, job, store, tokenizer  # isort: skip  # the help lists commands in this order
 from seit.cli.app import app, wants_json
 from seit.errors import SeitError
 
-__all__ = ["app", "job", "main", "store", "tokenizer"]
+__all__ = ["app", "job", "main", "store", "tokenize", "tokenizer"]
 
 
 @app.callback(invoke_without_command=True)

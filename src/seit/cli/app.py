@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from seit.errors import shown
 from seit.progress import quiet
 from seit.ranks import rank
 
@@ -46,9 +47,9 @@ def print_result(result: Any, text: str) -> None:
 
 
 def lines_of(values: dict[str, Any]) -> str:
-    """Returns aligned "name value" lines."""
+    """Returns aligned "name value" lines; a line break in a name or value is spelt out."""
     width = max(map(len, values), default=0)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in values.items())
+    return "\n".join(shown(f"{name:<{width}}  {value}") for name, value in values.items())
 
 
 def command_line() -> str:

@@ -1,4 +1,4 @@
-"""The main job: tokenize, info, show, train, eval, predict, demo."""
+"""The main job after tokenize: info, show, train, eval, predict, demo."""
 
 from __future__ import annotations
 
@@ -8,29 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from seit.cli.app import Device, Json, Quiet, app, command_line, lines_of, print_result
-
-
-@app.command()
-def tokenize(
-    source: Annotated[str, typer.Argument(help="Images: a folder, a tar, or an embedded name (sample, photos).")],
-    out: Annotated[Path, typer.Argument(help="The token data set to write.")],
-    tokenizer: Annotated[str, typer.Option(help="A bundled name (patch8, patch4) or a file.")] = "patch8",
-    size: Annotated[
-        int | None, typer.Option(help="Side of the square view in pixels, if not the tokenizer's own.")
-    ] = None,
-    codec: Annotated[str, typer.Option(help="auto, zero-order, context or learned.")] = "auto",
-    device: Device = "auto",
-    as_json: Json = False,
-    silent: Quiet = False,
-) -> None:
-    """Turn images into a token data set.
-
-    Example: seit tokenize photos/ photos.tokens
-    """
-    from seit.verbs.tokenize import tokenize as verb
-
-    result = verb(source, out, tokenizer=tokenizer, size=size, codec=codec, device=device, command=command_line())
-    print_result(result, f"{_info_text(result)}\nwritten to {out}; next: seit train {out} --out RUN")
+from seit.errors import shown
 
 
 @app.command()
@@ -46,7 +24,7 @@ def info(
     from seit.verbs.info import info as verb
 
     result = verb(tokens)
-    print_result(result, _info_text(result))
+    print_result(result, info_text(result))
 
 
 @app.command()
@@ -154,7 +132,10 @@ def predict(
     from seit.verbs.predict import predict as verb
 
     results = verb(run, images, top=top, out=out, device=device)
-    lines = [f"{r['image']}: " + ", ".join(f"{name} {100 * p:.1f}%" for name, p in r["top"]) for r in results]
+    lines = [
+        f"{shown(str(r['image']))}: " + ", ".join(f"{shown(name)} {100 * p:.1f}%" for name, p in r["top"])
+        for r in results
+    ]
     print_result({"predictions": results}, "\n".join(lines))
 
 
@@ -218,7 +199,7 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _info_text(info: dict[str, Any]) -> str:
+def info_text(info: dict[str, Any]) -> str:
     """Returns `seit info` as a person reads it."""
     per_image, parts = info["bytes_per_image"], info["bytes"]
     rows, columns = info["grid"]
@@ -228,6 +209,7 @@ def _info_text(info: dict[str, Any]) -> str:
         "ids": f"{rows} x {columns} an image, {info['codes_used']:,} of {info['vocabulary']:,} codes used",
         "tokenizer": _tokenizer_text(info["tokenizer"]),
         "codec": ", ".join(info["codec"]),
+        "views": _views_text(info["views"], info["source"]),
         "bytes an image": f"{per_image['payload_offsets_labels']:.1f} (their zero-order entropy is"
         f" {per_image['entropy']:.1f}, {info['entropy_bits_per_id']:.3f} bits an id)",
         "all bytes": f"{parts['total']:,} ({parts['total'] / 2**30:.4f} GiB): "
@@ -239,7 +221,15 @@ def _info_text(info: dict[str, Any]) -> str:
             f" all bytes here are {info['share_of_files_percent']:.2f}% of that"
             f" ({info['share_of_scans_percent']:.2f}%)"
         )
+    if info["source"].get("quarantined"):
+        lines["left out"] = f"{info['source']['quarantined']:,} bad images, see {info['path']}.quarantine.jsonl"
     return lines_of(lines)
+
+
+def _views_text(views: int, source: dict[str, Any]) -> str:
+    """Returns how many rows an image has, and which augmentations can no longer be drawn anew in training."""
+    frozen = source.get("frozen", "none" if views == 1 else "not recorded")
+    return f"{views} an image; augmentations frozen into the data set: {shown(str(frozen))}"
 
 
 def _tokenizer_text(tokenizer: dict[str, Any]) -> str:

@@ -1,11 +1,28 @@
-"""Images in: sources of pictures, their decoding, and the square view that a tokenizer sees. No torch.
+"""Images in: sources of pictures, their decoding, and the square views that a tokenizer sees. No torch.
 
-`open_source(src)` lists a folder, tar, zip or embedded sample as `Image`s, not decoded yet; `decode` and
-`to_view` make the uint8 array [H, W, 3]. Tokenizing calls the three in worker processes, so they pickle.
+`open_source(src)` lists a folder, archive, table, list or embedded sample as `Image`s, not decoded yet; `decode`
+and `to_view` make the uint8 array [H, W, 3]; `prepare` does both for the views of many, in worker processes as
+well.
 """
 
 from seit.images.jpeg import jpeg_payload_bytes
+from seit.images.prepare import Bad, Facts, Preparation, prepare, source_hash
 from seit.images.sources import EMBEDDED, Image, Source, open_source
 from seit.images.view import decode, to_view
+from seit.images.views import Views
 
-__all__ = ["EMBEDDED", "Image", "Source", "decode", "jpeg_payload_bytes", "open_source", "to_view"]
+__all__ = [
+    "EMBEDDED",
+    "Bad",
+    "Facts",
+    "Image",
+    "Preparation",
+    "Source",
+    "Views",
+    "decode",
+    "jpeg_payload_bytes",
+    "open_source",
+    "prepare",
+    "source_hash",
+    "to_view",
+]

@@ -1,4 +1,4 @@
-"""The pictures of a folder, tar or zip: their names, and how to read each one's bytes later.
+"""The pictures of a folder, tar or zip: their names, and the place of each one's bytes.
 
 Nothing is ever extracted. Of an archive only the index is read, with each member's place in the file; a
 member's name is a key and never becomes a path on disk.
@@ -10,71 +10,16 @@ import os
 import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from seit.errors import ImageError
+from seit.images.places import Place, is_remote, opened, remote
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
 # How gzip, bzip2, xz and zstandard files start.
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 # No picture's file is larger; a deflated member that claims to be could fill the memory.
 LARGEST_MEMBER = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class FileBytes:
-    """Reads one file of a folder."""
-
-    root: str
-    name: str
-
-    def __call__(self) -> bytes:
-        """Returns the file's bytes.
-
-        Raises:
-            ImageError: the file is gone or may not be read.
-        """
-        path = os.path.join(self.root, self.name)
-        try:
-            with open(path, "rb") as file:
-                return file.read()
-        except OSError as error:
-            raise ImageError(f"cannot be read ({error.strerror})", path, "restore or remove it") from error
-
-
-@dataclass(frozen=True, slots=True)
-class MemberBytes:
-    """Reads one member of an archive: `stored` bytes at `offset`, inflated to `size` if they are deflated."""
-
-    archive: str
-    name: str
-    offset: int
-    stored: int
-    size: int
-    deflated: bool = False
-
-    def __call__(self) -> bytes:
-        """Returns the member's bytes.
-
-        Raises:
-            ImageError: the archive is gone, shorter than its index says, or damaged at this member.
-        """
-        where = f"{self.archive}: {self.name}"
-        try:
-            with open(self.archive, "rb", buffering=0) as file:
-                file.seek(self.offset)
-                data = file.read(self.stored)
-            if self.deflated:
-                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, self.size)
-        except OSError as error:
-            raise ImageError(f"cannot be read ({error.strerror})", where, "restore the archive") from error
-        except zlib.error as error:
-            raise ImageError("the archive is damaged here", where, "copy the archive again") from error
-        if len(data) != self.size:
-            raise ImageError(f"{len(data)} of {self.size} bytes", where, "the archive is cut off; copy it again")
-        return data
 
 
 def is_picture(name: str) -> bool:
@@ -90,6 +35,8 @@ def list_folder(root: str) -> list[str]:
     Raises:
         ImageError: a folder cannot be listed or links to one above it; a picture's name belongs to no file.
     """
+    if is_remote(root):
+        return _list_remote(root)
     names: list[str] = []
     stack: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
     while stack:
@@ -115,62 +62,83 @@ def list_folder(root: str) -> list[str]:
     return names
 
 
+def _list_remote(root: str) -> list[str]:
+    """Lists the pictures below a remote folder."""
+    system, inside = remote(root)
+    try:
+        found = system.find(inside)
+    except Exception as error:  # the libraries behind fsspec have families of their own
+        raise ImageError(f"cannot be listed ({str(error)[:120]})", root, "check the URL and its rights") from error
+    start = len(inside.rstrip("/")) + 1
+    return [_recordable(name[start:], root) for name in found if is_picture(name[start:])]
+
+
 def _check_file(entry: os.DirEntry[str]) -> None:
     """Refuses pipes, devices and broken links that are named like pictures: opening one can hang."""
     if not entry.is_file():
         raise ImageError("not a regular file (a broken link?)", entry.path, "remove it")
 
 
-def list_archive(path: str) -> dict[str, MemberBytes]:
+def list_archive(path: str) -> dict[str, Place]:
     """Lists the pictures in an uncompressed tar, or in a zip, without extracting anything.
 
     Returns:
-        name -> reader. Of members with equal names the last counts, as when extracting.
+        name -> place. Of members with equal names the last counts, as when extracting.
 
     Raises:
         ImageError: no readable tar or zip; a compressed tar (its members cannot be read out of order); a
             picture that is a link, encrypted, or named absolutely or through `..`.
     """
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             start = file.read(8)
             total = file.seek(0, os.SEEK_END)
         if start.startswith(COMPRESSED):
             raise ImageError("a compressed tar cannot be read out of order", path, "decompress it first")
-        members = _zip_members(path) if start.startswith(b"PK\x03\x04") else _tar_members(path)
-        found = {member.name: member for member in members}
+        members = _zip_members(path) if start.startswith(b"PK\x03\x04") else tar_members(path)
+        found = {member.inner: member for member in members if is_picture(member.inner)}
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror or error})", path, "check the file") from error
     except (tarfile.TarError, zipfile.BadZipFile, struct.error, ValueError, OverflowError) as error:
         raise ImageError(f"no readable tar or zip ({error})", path, "give a folder, tar or zip") from error
     for member in found.values():
         if min(member.offset, member.stored, member.size) < 0 or member.offset + member.stored > total:
-            raise ImageError(f"{member.name} ends behind the archive", path, "it is cut off; copy it again")
+            raise ImageError(f"{member.inner} ends behind the archive", path, "it is cut off; copy it again")
         if member.size > LARGEST_MEMBER:
-            raise ImageError(f"{member.name} is too large for a picture", path, "remove it")
+            raise ImageError(f"{member.inner} is too large for a picture", path, "remove it")
     return found
 
 
-def _tar_members(path: str) -> Iterator[MemberBytes]:
-    """Reads a tar's headers one by one, keeping none of them."""
-    with tarfile.open(path, "r:") as tar:
+def tar_members(path: str, all_files: bool = False) -> Iterator[Place]:
+    """Reads a tar's headers one by one, keeping none of them.
+
+    Args:
+        path: the tar.
+        all_files: yield also what is no picture.
+
+    Raises:
+        ImageError: a picture is a link or a special file, or a name is unsafe.
+    """
+    with opened(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         while (member := tar.next()) is not None:
             tar.members = []  # type: ignore[attr-defined]  # else every header stays in memory
             name = _safe(member.name, path)
-            if member.isdir() or not is_picture(name):
+            if member.isdir() or not (all_files or is_picture(name)):
                 continue
             if not member.isreg() or member.issparse():
+                if not is_picture(name):
+                    continue
                 raise ImageError(
                     f"{name} is a link or a special file",
                     path,
                     "make the tar with `tar -h --hard-dereference`",
                 )
-            yield MemberBytes(path, name, member.offset_data, member.size, member.size)
+            yield Place("member", path, name, member.offset_data, member.size, member.size)
 
 
-def _zip_members(path: str) -> Iterator[MemberBytes]:
+def _zip_members(path: str) -> Iterator[Place]:
     """Reads a zip's index, and of each picture the local header, which alone tells where its bytes start."""
-    with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
+    with opened(path) as file, zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
             name = _safe(member.filename, path)
             if member.is_dir() or not is_picture(name):
@@ -180,8 +148,8 @@ def _zip_members(path: str) -> Iterator[MemberBytes]:
             file.seek(member.header_offset + 26)
             name_length, extra_length = struct.unpack("<HH", file.read(4))
             offset = member.header_offset + 30 + name_length + extra_length
-            deflated = member.compress_type == zipfile.ZIP_DEFLATED
-            yield MemberBytes(path, name, offset, member.compress_size, member.file_size, deflated)
+            how = "deflated" if member.compress_type == zipfile.ZIP_DEFLATED else "member"
+            yield Place(how, path, name, offset, member.compress_size, member.file_size)
 
 
 def _safe(name: str, path: str) -> str:

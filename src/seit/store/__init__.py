@@ -4,8 +4,8 @@
 """
 
 from seit.store.dataset import TokenDataset
-from seit.store.rows import RowTable, source_hash
+from seit.store.rows import RowTable
 from seit.store.token_rows import TokenRows
 from seit.store.writer import TokenWriter, is_finished
 
-__all__ = ["RowTable", "TokenDataset", "TokenRows", "TokenWriter", "is_finished", "source_hash"]
+__all__ = ["RowTable", "TokenDataset", "TokenRows", "TokenWriter", "is_finished"]

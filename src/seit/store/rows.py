@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import xxhash
 
 from seit import files
 from seit.errors import StoreError
@@ -27,11 +26,6 @@ _NUMBERS = {
 }
 
 
-def source_hash(data: bytes) -> int:
-    """Returns the 64-bit XXH3 hash of a source file's bytes, kept to notice a changed source."""
-    return xxhash.xxh3_64_intdigest(data)
-
-
 @dataclass
 class RowTable:
     """Where n rows came from, one entry a row.
@@ -40,7 +34,7 @@ class RowTable:
         name: [n] stable keys, the path inside the source.
         source_bytes: [n] size of the source file, bytes.
         source_payload_bytes: [n] the same without JPEG headers and tables.
-        source_hash: [n] 64-bit hash of the file, see `source_hash`.
+        source_hash: [n] 64-bit hash of the file (XXH3).
         width, height: [n] of the source image, pixels.
         crop: [n, 4] int32 (top, left, height, width) of the view in source pixels, or None: the whole image.
         flip: [n] bool, the view was mirrored left to right, or None: no row was.

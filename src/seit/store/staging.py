@@ -6,10 +6,12 @@ so an interrupted write resumes by looking which parts exist. Writers of differe
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,12 +32,14 @@ class Part:
         ids: [n, h, w] tokenizer ids.
         labels: as `seit.store.labels` describes, or None.
         table: their names, sizes and hashes.
+        note: JSON-able; what the writer of the part wants to know of it at the commit.
     """
 
     split: str
     ids: np.ndarray
     labels: np.ndarray | None
     table: RowTable
+    note: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -56,6 +60,7 @@ def write_part(folder: Path, number: int, part: Part) -> None:
         )
     columns |= part.table.columns()
     metadata = {"split": part.split, "ids": f"{part.ids.dtype.str} {h} {w}", "labels": shape}
+    metadata["note"] = json.dumps(part.note)
     batch = pa.record_batch(list(columns.values()), names=list(columns)).replace_schema_metadata(metadata)
     path = folder / f"part-{number:06d}.arrow"
     with files.atomic(path) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as out:
@@ -76,6 +81,11 @@ def read_part(folder: Path, number: int) -> Part:
 def read_ids(folder: Path, number: int) -> tuple[str, np.ndarray]:
     """Returns the split and the ids [n, h, w] of part `number` alone, as a view of the mapped file."""
     return _mapped(folder, number)[1:]
+
+
+def read_note(folder: Path, number: int) -> dict[str, Any]:
+    """Returns what was noted with part `number`."""
+    return json.loads(_mapped(folder, number)[0].schema.metadata.get(b"note", b"{}"))
 
 
 def _mapped(folder: Path, number: int) -> tuple[pa.RecordBatch, str, np.ndarray]:

@@ -97,7 +97,15 @@ class TokenWriter:
             self._check_plan(plan)
         self.finished = staging.finished(self.partial)
 
-    def write(self, shard: int, split: str, ids: np.ndarray, labels: np.ndarray | None, rows: RowTable) -> None:
+    def write(
+        self,
+        shard: int,
+        split: str,
+        ids: np.ndarray,
+        labels: np.ndarray | None,
+        rows: RowTable,
+        note: dict[str, Any] | None = None,
+    ) -> None:
         """Stages shard number `shard`: it is kept from then on, whatever happens to this process.
 
         Args:
@@ -106,6 +114,7 @@ class TokenWriter:
             ids: [n, h, w] integers 0..K-1, the tokenizer's own ids.
             labels: int64 [n] (-1: unknown), bool [n, C], float32 [n, C], or None.
             rows: where each row came from.
+            note: JSON-able, kept with the shard until the commit; see `notes`.
 
         Raises:
             StoreError: shapes or values do not fit, or the disk is full.
@@ -130,8 +139,17 @@ class TokenWriter:
         labels = labels.astype(np.int64) if labels is not None and how == "class" else labels
         small = ids.astype(np.uint16 if self.vocabulary <= 1 << 16 else np.uint32)
         with disk_errors(self.partial):
-            staging.write_part(self.partial, shard, staging.Part(split, small, labels, rows))
+            staging.write_part(self.partial, shard, staging.Part(split, small, labels, rows, note or {}))
         self.finished.add(shard)
+
+    def refreshed(self) -> set[int]:
+        """Returns the shards that are staged by now, also by other processes."""
+        self.finished = staging.finished(self.partial)
+        return self.finished
+
+    def notes(self) -> list[dict[str, Any]]:
+        """Returns what was noted with each staged shard, in their order."""
+        return [staging.read_note(self.partial, number) for number in sorted(staging.finished(self.partial))]
 
     def commit(self) -> Path:
         """Encodes the staged shards, writes the manifest last and renames OUT.partial's content to OUT.
@@ -174,7 +192,7 @@ class TokenWriter:
         path = self.partial / "plan.json"
         wanted = {"plan": plan, "tokenizer": self.header["tokenizer"].get("identity"), "grid": list(self.grid)}
         if not path.exists():
-            if any(self.partial.iterdir()) and not self._leftover():
+            if any(self.partial.iterdir()) and not self._leftover() and not path.exists():
                 raise StoreError("holds something else", str(self.partial), "move it away, or choose another OUT")
             files.write_json(path, wanted)
             return

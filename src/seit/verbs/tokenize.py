@@ -7,24 +7,30 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from seit import codecs, tokenizers
 from seit.device import resolve
-from seit.errors import CodecError, SeitError, StoreError, nearest_names
-from seit.images import Image, Source, decode, jpeg_payload_bytes, open_source, to_view
+from seit.errors import CodecError, ImageError, SeitError, StoreError, nearest_names
+from seit.images import Bad, Facts, Preparation, Views, open_source
+from seit.images.saved import load_listing, save_listing
 from seit.progress import progress
-from seit.store import RowTable, TokenDataset, TokenWriter, is_finished, source_hash
+from seit.store import TokenDataset, TokenWriter, is_finished
 from seit.store.describe import describe
 from seit.tokenizers.base import Tokenizer
+from seit.tokenizing import local
+from seit.tokenizing.decoders import processes_for
+from seit.tokenizing.encoding import Encoder, settings
+from seit.tokenizing.plan import Plan, Shard, Staged
+from seit.tokenizing.quarantine import Quarantine, bad_of, report_path, write_report
+from seit.tokenizing.ranks import Rank, committing, working
 
-_SHARD_ROWS = 4096
-_BATCH_PIXELS = 1 << 22
+_LISTING = "listing.arrow"
+ENGINES = ("local", "ray")
 
 
 def tokenize(
@@ -33,159 +39,228 @@ def tokenize(
     *,
     tokenizer: str | os.PathLike[str] = "patch8",
     size: int | None = None,
+    resize: str | None = None,
+    views: str = "plain",
+    seed: int = 0,
     codec: str = "auto",
+    on_error: str = "fail",
+    max_bad: int | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    classes: str | os.PathLike[str] | None = None,
+    allow_private_hosts: bool = False,
+    engine: str = "local",
+    workers: int | None = None,
+    batch: int | None = None,
+    precision: str = "float32",
+    compiled: bool = False,
     device: str = "auto",
     command: str = "",
 ) -> dict[str, Any]:
     """Turns images into a token data set; an interrupted call goes on where it stopped.
 
     Args:
-        source: a folder, tar, or embedded sample (see `seit.images.open_source`).
+        source: a folder, tar, table, list or embedded sample (see `seit.images.open_source`).
         out: the folder to write; it appears when it is whole.
         tokenizer: a bundled name or a file.
         size: side of the square view in pixels, where it shall not be the tokenizer's own.
+        resize: "squash" (straight to the square, as SeiT) or "crop" (short side, then the centre); by default as
+            the
+            tokenizer says.
+        views: what to store of each image, see `seit.images.Views`.
+        seed: of random crops.
         codec: "auto", "zero-order", "context" or "learned".
+        on_error: "fail" at the first image that cannot be read, "skip" such images, or skip up to a "limit". Those
+            that were skipped are named in OUT.quarantine.jsonl.
+        max_bad: the limit.
+        image_column, label_column, classes, allow_private_hosts: see `seit.images.open_source`.
+        engine: "local", or "ray" for the cluster that Ray finds.
+        workers: decode processes; 0 decodes in threads. By default one a core, or threads for few images.
+        batch: images that are encoded at once; by default about a million pixels.
+        precision: of the network before the code search, "float32" or "bfloat16".
+        compiled: let torch compile the network.
         device: auto, cpu, cuda or mps.
         command: recorded as the command that made it.
 
     Returns:
-        What `seit info` says of it.
+        What `seit info` says of it, and `hint` where the images are much smaller than the view. A rank of torchrun
+        that is not the last to finish returns its own `rank` and `shards` instead.
 
     Raises:
         ImageError: no images, or one cannot be read.
         CodecError: unknown codec.
         TokenizerError: unknown tokenizer, or a size that its patch does not divide.
-        StoreError: `out` holds something else.
+        StoreError: `out` holds something else, or another process writes it.
     """
     if codec not in codecs.NAMES:
         raise CodecError(f"there is no codec {codec!r}", "--codec", nearest_names(codec, codecs.NAMES))
-    encoder = tokenizers.load(tokenizer, resolve(device))
-    torch.backends.cudnn.allow_tf32 = False  # its rounding moves ids
-    if size is not None:
-        encoder.preprocessing = {**encoder.preprocessing, "size": size}
-    side = encoder.preprocessing["size"]
-    grid = encoder.grid(side, side)
-    images = open_source(source)
-    plan = _plan(images, encoder, codec)
-    if is_finished(out, plan):
-        return describe(out)
-    writer = TokenWriter(
-        out,
-        tokenizer={
-            "name": encoder.name,
-            "identity": encoder.identity(),
-            "provenance": encoder.provenance(),
-            "preprocessing": encoder.preprocessing,
-        },
-        codebook=encoder.codebook.cpu().numpy(),
-        grid=grid,
-        classes=images.classes,
-        source={"name": images.name, "split_rule": images.split_rule},
-        plan=plan,
-        codec=codec,
-        command=command,
+    if engine not in ENGINES:
+        raise SeitError(f"there is no engine {engine!r}", "--engine", nearest_names(engine, ENGINES))
+    quarantine = Quarantine(on_error, max_bad)
+    rank, kind = Rank.of_environment(), resolve(device)
+    loaded = tokenizers.load(tokenizer, rank.device(kind))
+    changed = {"size": size, "resize": resize}
+    loaded.preprocessing = {**loaded.preprocessing, **{k: v for k, v in changed.items() if v is not None}}
+    encoder = Encoder(loaded, precision, compiled)
+    columns = {
+        "image_column": image_column,
+        "label_column": label_column,
+        "classes": None if classes is None else os.path.abspath(classes),
+    }
+    options = {"codec": codec, **settings(encoder)}
+    key = _key(source, [columns, allow_private_hosts, views, seed, batch, options])
+    images = load_listing(_partial(out) / _LISTING, key) or open_source(
+        source, **columns, allow_private_hosts=allow_private_hosts
     )
-    shards = list(_shards(images))
-    waiting = [shard for shard in shards if shard.number not in writer.finished]
-    done = len(images) - sum(len(shard.rows) for shard in waiting)
-    try:
-        with progress(len(images), "tokenize", "images", done) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
-            for shard in waiting:
-                ids, rows = encode_images(encoder, [images[i] for i in shard.rows], pool, bar)
-                labels = np.asarray(images.labels[shard.rows.start : shard.rows.stop]) if images.classes else None
-                writer.write(shard.number, shard.split, ids, labels, rows)
-    except SeitError:
-        if not writer.finished:  # nothing to go on from; left there, it would refuse the mended source
-            shutil.rmtree(writer.partial, ignore_errors=True)
-        raise
-    writer.commit()
-    return describe(out)
+    listed = len(images.boxes[0]) if images.boxes else 0
+    plan = Plan(images, Preparation(loaded.preprocessing, Views.of(views, seed, listed)), options, batch)
+    job = _Job(plan, encoder, quarantine, rank, kind, engine, workers)
+    if not is_finished(out, plan.hash):
+        ended = _write(job, out, key, columns, codec, command)
+        if ended is not None:
+            return ended
+    return {**describe(out), "hint": _hint(out, plan)}
 
 
 @dataclass(frozen=True)
-class _Shard:
-    """Consecutive images of one split that are staged together."""
+class _Job:
+    """A plan and how to run it."""
 
-    number: int
-    split: str
-    rows: range
+    plan: Plan
+    encoder: Encoder
+    quarantine: Quarantine
+    rank: Rank
+    device: str
+    engine: str
+    workers: int | None
 
+    def shards(self, waiting: list[Shard], bar: progress) -> Iterator[tuple[Shard, Staged, dict[str, str]]]:
+        """Yields each finished shard and the provenance of who encoded it."""
 
-def _shards(images: Source) -> Iterator[_Shard]:
-    """Cuts a source into shards; none mixes splits."""
-    number = 0
-    for split, count in images.splits.items():
-        whole = images.split(split)
-        for start in range(0, count, _SHARD_ROWS):
-            yield _Shard(number, split, whole[start : start + _SHARD_ROWS])
-            number += 1
+        def seen(found: Sequence[Facts | Bad]) -> None:
+            bar.update(len(found))
+            self.quarantine.add(bad_of(found))
 
-
-def _plan(images: Source, encoder: Tokenizer, codec: str) -> str:
-    """Returns a hash of what will be written: the images' names and labels, the encoder, the cut into shards."""
-    digest = hashlib.sha256()
-    described = [
-        images.name,
-        images.classes,
-        images.split_rule,
-        encoder.identity(),
-        codec,
-        _SHARD_ROWS,
-        images.splits,
-    ]
-    digest.update(json.dumps(described).encode())
-    digest.update("\0".join(images.names).encode())
-    digest.update(np.ascontiguousarray(images.labels).tobytes())
-    return digest.hexdigest()
+        images = sum(len(shard.images) for shard in waiting)
+        processes = processes_for(images) if self.workers is None else self.workers
+        for shard, staged in local.run(self.plan, waiting, self.encoder, processes, seen):
+            yield shard, staged, self.encoder.provenance()
 
 
-def encode_images(
-    encoder: Tokenizer, images: Sequence[Image], pool: ThreadPoolExecutor, bar: progress
-) -> tuple[np.ndarray, RowTable]:
-    """Encodes images batch by batch while the next batch is decoded.
+def _write(
+    job: _Job, out: str | os.PathLike[str], key: str, columns: dict[str, Any], codec: str, command: str
+) -> dict[str, Any] | None:
+    """Stages what is missing and commits; returns what a rank says that leaves the commit to another, else None."""
+    plan, images, tokenizer = job.plan, job.plan.images, job.encoder.tokenizer
+    writer = TokenWriter(
+        out,
+        tokenizer={
+            "name": tokenizer.name,
+            "identity": tokenizer.identity(),
+            "provenance": {},  # known at the commit, from every shard
+            "preprocessing": tokenizer.preprocessing,
+        },
+        codebook=tokenizer.codebook.float().cpu().numpy(),
+        grid=tokenizer.grid(*plan.how.shape[:2]),
+        classes=images.classes,
+        source={
+            "name": images.name,
+            "split_rule": images.split_rule,
+            "views": plan.how.views.policy,
+            "columns": {name: value for name, value in columns.items() if value},
+        },
+        plan=plan.hash,
+        codec=codec,
+        command=command,
+        views=plan.how.views.count,
+    )
+    with working(writer.partial, job.rank):
+        if not (writer.partial / _LISTING).exists():
+            save_listing(images, writer.partial / _LISTING, key)
+        mine = [s for s in plan.shards if s.number not in writer.finished and job.rank.takes(s.number)]
+        try:
+            _stage(job, writer, mine)
+        except SeitError:
+            if not writer.finished and job.rank.world == 1:  # nothing to go on from
+                shutil.rmtree(writer.partial, ignore_errors=True)
+            raise
+        with committing(writer.partial) as ours:
+            if not ours or len(writer.refreshed()) < len(plan.shards):
+                return {"rank": job.rank.number, "shards": len(mine)}
+            notes = writer.notes()
+            _describe_source(writer.header, plan, notes)
+            if sum(len(note["bad"]) for note in notes) == len(images):
+                bad = Bad(*notes[0]["bad"][0])
+                raise ImageError(
+                    f"none of {len(images)} images can be read ({bad.name}: {bad.reason})", images.name
+                )
+            writer.header["source"]["quarantined"] = write_report(writer.out, notes)
+            writer.commit()
+    return None
 
-    Args:
-        encoder: the tokenizer.
-        images: at least one.
-        pool: where images are read and decoded.
-        bar: told how many are done.
 
-    Returns:
-        ids [n, h, w], the tokenizer's own, and where each row came from.
+def _stage(job: _Job, writer: TokenWriter, waiting: list[Shard]) -> None:
+    """Encodes shards and stages each as it is finished."""
+    total = len(job.plan.images)
+    done = total - sum(len(shard.images) for shard in waiting)
+    job.quarantine.count = sum(len(note["bad"]) for note in writer.notes())
+    with progress(total, "tokenize", "images", done) as bar:
+        for shard, staged, provenance in job.shards(waiting, bar):
+            note = {"bad": [list(one) for one in staged.bad], "provenance": provenance}
+            writer.write(shard.number, shard.split, staged.ids, staged.labels, staged.rows, note)
+
+
+def _describe_source(header: dict[str, Any], plan: Plan, notes: list[dict[str, Any]]) -> None:
+    """Fills in what is known at the end: who encoded, and which augmentations are frozen."""
+    views = plan.how.views
+    if views.policy.startswith("crops"):
+        header["source"]["seed"] = views.seed
+    header["source"]["frozen"] = views.frozen
+    every: dict[str, list[str]] = {}
+    for note in notes:
+        for name, value in note["provenance"].items():
+            if value not in every.setdefault(name, []):
+                every[name].append(value)
+    # Where shards were encoded by unlike machines, all of them are named.
+    found = {name: " | ".join(sorted(values)) for name, values in every.items()}
+    header["tokenizer"]["provenance"] = {**found, "batch": str(plan.batch * views.count)}
+
+
+def _partial(out: str | os.PathLike[str]) -> Path:
+    path = Path(out).absolute()
+    return path.with_name(path.name + ".partial")
+
+
+def _key(source: str | os.PathLike[str], options: list[Any]) -> str:
+    """Returns a hash of what was asked for; a listing that was saved under it need not be made again.
+
+    A source that is one file counts with its size and time: an edited list is another source.
     """
-    size = max(1, _BATCH_PIXELS // encoder.preprocessing["size"] ** 2)
-    batches = [images[start : start + size] for start in range(0, len(images), size)]
-
-    def read(batch: Sequence[Image]) -> list[Any]:
-        return [pool.submit(_read, image, encoder.preprocessing) for image in batch]
-
-    ids: list[np.ndarray] = []
-    facts: list[tuple[int, int, int, int, int]] = []
-    ahead = read(batches[0])
-    for number in range(len(batches)):
-        reading, ahead = ahead, read(batches[number + 1]) if number + 1 < len(batches) else []
-        views, known = zip(*(future.result() for future in reading), strict=True)
-        ids.append(encode_views(encoder, np.stack(views)))
-        facts += known
-        bar.update(len(known))
-    columns = np.array(facts, dtype=np.uint64).T
-    return np.concatenate(ids), RowTable([image.name for image in images], *columns)
+    path = Path(source)
+    status = path.stat() if path.is_file() else None
+    file = [status.st_size, status.st_mtime_ns] if status else []
+    asked = [str(path.absolute()) if path.exists() else str(source), file, options]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
-def _read(image: Image, preprocessing: dict[str, Any]) -> tuple[np.ndarray, tuple[int, int, int, int, int]]:
-    """Returns an image's view, and its bytes, scan bytes, hash, width and height."""
-    data = image.read()
-    picture = decode(data, image.name)
-    payload = jpeg_payload_bytes(data) if data[:2] == b"\xff\xd8" else len(data)
-    return to_view(picture, preprocessing), (len(data), payload, source_hash(data), *picture.size)
+def _hint(out: str | os.PathLike[str], plan: Plan) -> str | None:
+    """Returns a line for who enlarges small images a lot: their ids cost more bytes than they need."""
+    data = TokenDataset(out)
+    if not len(data):
+        return None
+    rows = data.rows_at(np.unique(np.linspace(0, len(data) - 1, 500).astype(np.int64)))
+    side, view = int(np.median(np.minimum(rows.width, rows.height))), min(plan.how.shape[:2])
+    if side * 2 >= view:
+        return None
+    return (
+        f"these images measure about {side} pixels and were enlarged to {view}: a finer tokenizer at their own size"
+        f" costs fewer bytes, e.g. --tokenizer patch4 --size {max(4, side // 4 * 4)}"
+    )
 
 
-@torch.inference_mode()
-def encode_views(encoder: Tokenizer, views: np.ndarray) -> np.ndarray:
-    """Returns the ids [n, h, w] of uint8 views [n, H, W, 3]."""
-    pixels = torch.from_numpy(views).to(encoder.codebook.device)
-    images = pixels.permute(0, 3, 1, 2).float().div_(255)  # channels-last in memory, as convolutions like it
-    return encoder.encode(images).cpu().numpy()
+def quarantine_report(out: str | os.PathLike[str]) -> Path:
+    """Returns where the report of a data set's skipped images lies."""
+    return report_path(Path(out))
 
 
 def tokenizer_of(dataset: TokenDataset, given: str | os.PathLike[str] | None = None) -> Tokenizer:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from seit.errors import StoreError
-from seit.progress import progress
 from seit.store import TokenDataset
 from seit.store import manifest as manifests
 from seit.store.repair import repair as repair_store
-from seit.store.staging import Part
 from seit.store.verify import verify as verify_store
 
 
@@ -60,27 +54,15 @@ def repair(
         StoreError: the manifest is damaged, or the source does not hold the rows.
     """
     from seit.device import resolve
-    from seit.images import open_source
-    from seit.verbs.tokenize import encode_images, tokenizer_of
+    from seit.tokenizing.again import Again, reopened
+    from seit.tokenizing.encoding import Encoder
+    from seit.verbs.tokenize import tokenizer_of
 
     dataset = TokenDataset(tokens)
     encoder = tokenizer_of(dataset, tokenizer).to(resolve(device))
-    images = open_source(source or dataset.manifest.source["name"])
-    places = {name: place for place, name in enumerate(images.names)}
-
-    def rebuild(split: str, positions: np.ndarray, names: list[str] | None) -> Part:
-        wanted = images.split(split)
-        if names is None:
-            rows = [wanted[i] for i in positions.tolist() if i < len(wanted)]
-        else:
-            rows = [places[name] for name in names if name in places]
-        if len(rows) != len(positions):
-            raise StoreError(
-                f"{len(positions) - len(rows)} of the damaged rows' images are gone", images.name, "give --source"
-            )
-        with progress(len(rows), "tokenize", "images") as bar, ThreadPoolExecutor() as pool:
-            ids, table = encode_images(encoder, [images[i] for i in rows], pool, bar)
-        return Part(split, ids, images.labels[rows] if images.classes else None, table)
-
-    found = repair_store(tokens, rebuild, encoder.codebook.cpu().numpy())
+    about = dataset.manifest.source
+    recorded = str(dataset.tokenizer.get("provenance", {}).get("precision", "float32"))
+    images = reopened(about, None if source is None else os.fspath(source))
+    again = Again(os.fspath(tokens), about, dataset.views, images, Encoder(encoder, recorded))
+    found = repair_store(tokens, again.rows, encoder.codebook.cpu().numpy())
     return {"repaired": [asdict(one) for one in found]}

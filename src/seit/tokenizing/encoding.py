@@ -1,0 +1,76 @@
+"""Views -> ids on a device, in batches of one shape, and what of the device can change an id."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import numpy as np
+import PIL
+import PIL.features
+import torch
+
+from seit.errors import SeitError, nearest_names
+from seit.tokenizers import Tokenizer
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+class Encoder:
+    """A tokenizer at work.
+
+    Args:
+        tokenizer: on its device, frozen.
+        precision: of the network before the code search, "float32" or "bfloat16"; the search is always float32.
+        compiled: let torch compile the network for the one shape of the batches.
+
+    Raises:
+        SeitError: unknown precision.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, precision: str = "float32", compiled: bool = False) -> None:
+        if precision not in PRECISIONS:
+            raise SeitError(
+                f"there is no precision {precision!r}", "--precision", nearest_names(precision, PRECISIONS)
+            )
+        self.tokenizer, self.precision, self.compiled = tokenizer, precision, compiled
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # its rounding moves ids
+        self._encode = torch.compile(tokenizer.encode, dynamic=False) if compiled else tokenizer.encode
+
+    @torch.inference_mode()
+    def start(self, views: np.ndarray) -> torch.Tensor:
+        """Copies uint8 views [n, H, W, 3] to the device and starts to encode them; returns ids [n, h, w] on it.
+
+        A GPU may still be at work when this returns; `.cpu()` waits for it.
+        """
+        device = self.tokenizer.codebook.device
+        pixels = torch.from_numpy(views).to(device)
+        images = pixels.permute(0, 3, 1, 2).float().div_(255)  # channels-last in memory, as convolutions like it
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return self._encode(images)
+
+    def ids(self, views: np.ndarray) -> np.ndarray:
+        """Returns the ids [n, h, w] of uint8 views [n, H, W, 3]."""
+        return self.start(views).cpu().numpy()
+
+    def provenance(self) -> dict[str, str]:
+        """Returns everything that is known to change an id and is no part of the plan."""
+        device = self.tokenizer.codebook.device
+        jpeg = PIL.features.version("libjpeg_turbo") or PIL.features.version("jpg")
+        found = self.tokenizer.provenance() | {
+            "precision": self.precision,
+            "compiled": str(self.compiled).lower(),
+            "processor": torch.backends.cpu.get_cpu_capability(),
+            "pillow": f"{PIL.__version__}, jpeg {jpeg}",
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+        }
+        if device.type == "cuda":
+            found["device"] = torch.cuda.get_device_name(device)
+            found["cuda"] = f"{torch.version.cuda}, cudnn {torch.backends.cudnn.version()}"
+        return found
+
+
+def settings(encoder: Encoder) -> dict[str, Any]:
+    """Returns what a plan has to know of an encoder."""
+    return {"identity": encoder.tokenizer.identity(), "precision": encoder.precision, "compiled": encoder.compiled}
