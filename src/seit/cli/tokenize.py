@@ -100,5 +100,5 @@ def tokenize(
     if "rank" in result:
         print_result(result, f"rank {result['rank']} is done with {result['shards']} shards; the last rank commits")
         return
-    hint = f"\nhint: {result['hint']}" if result["hint"] else ""
+    hint = f"\nhint: {result['hint']}" if "hint" in result else ""
     print_result(result, f"{info_text(result)}{hint}\nwritten to {out}; next: seit train {out} --out RUN")

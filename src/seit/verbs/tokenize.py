@@ -119,7 +119,8 @@ def tokenize(
         ended = _write(job, out, key, columns, codec, command)
         if ended is not None:
             return ended
-    return {**describe(out), "hint": _hint(out, plan)}
+    hint = _hint(out, plan)
+    return describe(out) | ({"hint": hint} if hint else {})
 
 
 @dataclass(frozen=True)
