@@ -38,7 +38,6 @@ ONLY = {
     "codecs": {"errors", "files", "progress"},
     "report": {"errors", "files"},
 }
-<<<<<<< HEAD
 TORCH_FREE = [
     "errors",
     "files",
@@ -52,11 +51,8 @@ TORCH_FREE = [
     "report",
     "cli",
 ]
-=======
-TORCH_FREE = ["errors", "files", "progress", "device", "images", "codecs", "store", "loading", "report", "cli"]
 # Decode processes load these alone.
 WORKERS = [SRC / "tokenizing" / name for name in ("__init__.py", "decode_worker.py", "decoders.py")]
->>>>>>> 3c656ef (Cut the job into a plan whose batches never vary in shape, so that interruptions, workers and bad images cannot change an id)
 FITS_WITH_TORCH = SRC / "codecs" / "learned_fit.py"  # imported by who fits the learned codec, never by who reads
 
 
