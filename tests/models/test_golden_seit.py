@@ -41,6 +41,31 @@ def test_published_vits_load_and_give_the_published_logits(name: str, tmp_path) 
             assert abs(found - sample) < 1e-5 * max(1, abs(sample))
 
 
+def test_a_whole_training_checkpoint_gives_its_weights_or_their_average(tmp_path) -> None:
+    state = vit_state(384, 4)
+    average = {key: value + 0.5 for key, value in state.items()}
+    layer = torch.nn.Linear(3, 3)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    whole = {
+        "model": state,
+        "optimizer": optimizer.state_dict(),
+        "lr_scheduler": {"t_initial": 300, "lr_min": 1e-5, "base_values": [7.5e-4], "noise_range_t": None},
+        "epoch": 7,
+        "model_ema": average,
+        "scaler": {"scale": 65536.0, "_growth_tracker": 3},
+        "args": argparse.Namespace(lr=7.5e-4, output_dir="out", distributed=True),
+    }
+    torch.save(whole, tmp_path / "checkpoint.pth")
+    for ema, wanted in ((False, state), (True, average)):
+        found = load_published(tmp_path / "checkpoint.pth", ema=ema).trunk.state_dict()
+        assert torch.equal(found["blocks.3.mlp.fc1.weight"], wanted["blocks.3.mlp.fc1.weight"])
+        assert torch.equal(found["fc_norm.bias"], wanted["norm.bias"])
+    with pytest.raises(ModelError, match="holds no running average of the weights; leave out ema"):
+        load_published({"model": state}, ema=True)
+
+
 def test_published_key_layout_is_the_one_we_write_the_rule_for() -> None:
     path = SHARED / "layouts" / "seit-deit_small_token_32.json"
     if not path.is_file():

@@ -167,6 +167,26 @@ def test_timms_layer_decay_groups_cover_every_parameter_and_put_the_stem_first()
 
 
 @pytest.mark.parametrize(
+    ("trunk", "stem", "width"),
+    [
+        ("deit_tiny_patch16_224", "conv4", 192),
+        ("resnet18", "deconv", 512),
+        ("swin_tiny_patch4_window7_224", "deconv", 768),
+    ],
+)
+def test_a_trunk_is_a_timm_model_to_timms_own_tools(trunk: str, stem: str, width: int) -> None:
+    inner = build(trunk, stem, classes=10).trunk.eval()
+    x = torch.randn(1, 32, 28, 28)
+    assert inner.num_features == width
+    assert torch.equal(inner.forward_head(inner.forward_features(x)), inner(x))
+    _, maps = inner.forward_intermediates(x, indices=[0, 1])
+    assert all(one.ndim == 4 for one in maps)
+    inner.reset_classifier(7)
+    assert inner(x).shape == (1, 7)
+    assert inner.get_classifier().out_features == 7
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"trunk": "deit_smal_patch16_224"}, r"trunk: there is no trunk .*did you mean 'deit_small_patch16_224'"),

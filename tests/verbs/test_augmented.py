@@ -15,7 +15,8 @@ from seit.verbs import augmented
 from seit.verbs.show import decode_rows
 from seit.verbs.tokenize import tokenizer_of
 
-STEPS = ["synonym", "swap", "resized_crop", "cutmix", "noise", "noise", "all"]
+PARTS = ["channel-wise part of noise", "full-size part of noise"]
+STEPS = ["synonym", "swap", "resized_crop", "cutmix", *PARTS, "all"]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_each_augmentation_of_the_recipe_has_a_row_and_each_channel_a_tile(sheet
             assert caption[1].startswith(result["rows"][row])
     steps = [step.split("(")[0] for step in result["pipeline"].split(" -> ")]
     assert steps == ["synonym", "swap", "resized_crop", "cutmix", "noise", "smoothing"]
-    recipe = recipes.load(result["recipe"])
+    recipe = recipes.load("token-in1k")
     assert recipe.augment[0].text(augmented.Given((8, 8), (8, 8), (8, 8))) in tiles[0].caption[0]
 
 
@@ -64,7 +65,7 @@ def test_cutmix_says_how_much_of_whom_a_row_holds():
     table = torch.randn(100, 6)
     ids = torch.randint(0, 100, (3, 16, 16))
     names, before = ["a", "b", "c"], augmented._lookup(ids, table)
-    augment = augmented._recipe_pipeline(table, (16, 16))
+    augment = augmented._recipe_pipeline(recipes.load("token-in1k"), table, (16, 16))
     steps = augmented._steps(augment, ids, table, Draws(5, 0, torch.arange(3), 3), names)
     said, mixed = next(step[1:] for step in steps if step[0].startswith("cutmix"))
     own = (mixed == before).all(1).flatten(1).float().mean(1)
@@ -106,11 +107,20 @@ def test_the_constant_goes_into_one_channel_of_each_picture():
 def test_the_command_draws_one_png_and_prints_the_pipeline(cli, tokens, tmp_path):
     code, out, _ = cli("show", tokens, "--augment", "--rows", 1, "--out", tmp_path / "a.png")
     assert code == 0
-    assert "token-in1k: synonym(probability=0.25) -> swap(probability=0.25) -> resized_crop(" in out
+    assert "\nsynonym(probability=0.25) -> swap(probability=0.25) -> resized_crop(" in out
     width, height = Image.open(tmp_path / "a.png").size
     assert width > 256
     assert height > 7 * 128
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_any_recipe_is_drawn_with_settings(cli, tokens, tmp_path):
+    line = ("show", tokens, "--augment", "--rows", 2, "--out", tmp_path / "a.png", "--recipe", "mini")
+    code, out, _ = cli(*line, "--set", "noise.std=0.3", "--set", "random_crop.x=1")
+    assert code == 1
+    code, out, _ = cli(*line, "--set", "noise.std=0.3", "--set", "cutmix.probability=0")
+    assert code == 0
+    assert "\nflip(probability=0.5) -> centre_crop(8x8 to 8x8) -> noise(probability=1, std=0.3, unit=rms" in out
 
 
 def test_originals_beside_augmentations_are_refused(cli, tokens, shapes, tmp_path):

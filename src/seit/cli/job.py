@@ -38,8 +38,10 @@ def show(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
     augment: Annotated[
-        bool, typer.Option("--augment", help="Draw the paper's augmentations instead, before and after.")
+        bool, typer.Option("--augment", help="Draw a recipe's augmentations instead, before and after.")
     ] = False,
+    recipe: Annotated[str, typer.Option(help="The recipe, with --augment.")] = "token-in1k",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, a field of the recipe.")] = None,
     device: Device = "auto",
     as_json: Json = False,
     silent: Quiet = False,
@@ -51,9 +53,18 @@ def show(
     from seit.verbs.show import show as verb
 
     result = verb(
-        tokens, out, source=source, tokenizer=tokenizer, rows=rows, seed=seed, augment=augment, device=device
+        tokens,
+        out,
+        source=source,
+        tokenizer=tokenizer,
+        rows=rows,
+        seed=seed,
+        augment=augment,
+        recipe=recipe,
+        settings=dict(_pair(setting) for setting in settings or []),
+        device=device,
     )
-    order = f"\n{result['recipe']}: {result['pipeline']}" if augment else ""
+    order = f"\n{result['pipeline']}" if augment else ""
     print_result(result, f"drawn to {result['out']}{order}")
 
 

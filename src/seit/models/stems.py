@@ -100,6 +100,11 @@ def stem_of(name: str) -> Stem:
     )
 
 
+def token_stem(side: int) -> str:
+    """Returns the stem for ids of a grid whose shorter side is `side`: the paper's, conv3 where cells are few."""
+    return "conv3" if side <= SMALL else "conv4"
+
+
 class StemAdapter(nn.Module):
     """A stem's convolution and a norm, in the layout that a transformer's blocks take.
 

@@ -120,23 +120,29 @@ def _resample(positions: Tensor, target: Classifier, source: Classifier) -> Tens
 _TRUNKS = {192: "deit_tiny_patch16_224", 384: "deit_small_patch16_224", 768: "deit_base_patch16_224"}
 
 
-def load_published(weights: str | Path | Mapping[str, Any], codebook: Tensor | None = None) -> Classifier:
+def load_published(
+    weights: str | Path | Mapping[str, Any], codebook: Tensor | None = None, *, ema: bool = False
+) -> Classifier:
     """Returns a classifier with the weights of a published SeiT ViT (`deit_base_token_32` and its kin).
 
     Args:
         weights: the file (`trained-vit.ckpt`, `best_checkpoint.pth`), or the dictionary in it.
         codebook: [K, d] that the ids were made with (`codebook.ckpt`); without it the classifier takes vectors.
+        ema: take the running average of the weights that a training checkpoint (`checkpoint.pth`) also holds; the
+            published accuracy is that of the weights themselves.
 
     Returns:
         The classifier in eval mode; it gives the published code's logits.
 
     Raises:
-        ModelError: the file is no SeiT ViT, or the codebook has another width.
+        ModelError: the file is no SeiT ViT or holds no average, or the codebook has another width.
     """
     where = str(weights) if isinstance(weights, str | Path) else "weights"
     if isinstance(weights, str | Path):
         weights = _read(Path(weights))
-    state = dict(weights.get("model", weights))
+    if ema and "model_ema" not in weights:
+        raise ModelError("holds no running average of the weights", where, "leave out ema")
+    state = dict(weights["model_ema"] if ema else weights.get("model", weights))
     stem, positions = state.get("patch_embed.proj.weight"), state.get("pos_embed")
     if stem is None or positions is None or stem.shape[0] not in _TRUNKS or "head.weight" not in state:
         raise ModelError("no SeiT ViT", where, "give a file with patch_embed, pos_embed, blocks, norm and head")

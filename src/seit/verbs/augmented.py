@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +10,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seit import recipes
 from seit.augment import Crop, Draws, OnIds, OnVectors, Pipeline
 from seit.augment.base import Given
 from seit.augment.noise import Noise
 from seit.augment.resize import resize
 from seit.augment.resized_crop import ResizedCrop
 from seit.errors import StoreError
-from seit.models import stem_of
+from seit.models.stems import stem_of, token_stem
 from seit.report.pictures import Tile
 from seit.report.sheets import write_sheet
 from seit.store import TokenDataset
 from seit.tokenizers.base import Tokenizer
+from seit.tokenizers.mirror import mirror_table
+from seit.training import Recipe
 
-RECIPE = "token-in1k"
-"""The paper's, whose augmentations are drawn."""
 CHANNELS = 32
 """Most channels that are changed one by one; the paper's codes have as many."""
 
 
 @torch.inference_mode()
 def draw_augmented(
-    dataset: TokenDataset, decoder: Tokenizer, rows: np.ndarray, out: Path, seed: int = 0
+    dataset: TokenDataset, decoder: Tokenizer, rows: np.ndarray, out: Path, recipe: Recipe, seed: int = 0
 ) -> dict[str, Any]:
-    """Draws rows before and after each augmentation of the paper's recipe as a PNG sheet.
+    """Draws rows before and after each augmentation of a recipe as a PNG sheet.
 
     One row of the sheet is one augmentation by itself, on the whole grid; what training gives to some rows only is
     given to every row here, so that it is seen. Then the recipe as it trains. At the end the first picture with the
@@ -44,20 +43,26 @@ def draw_augmented(
         decoder: its tokenizer.
         rows: which rows; CutMix mixes the first with the second, the third with the fourth.
         out: the PNG file.
+        recipe: the one whose augmentations are drawn.
         seed: of the augmentations.
 
     Returns:
-        out, rows (their names), recipe, pipeline (the recipe's, as it prints itself).
+        out, rows (their names), pipeline (the recipe's, as it prints itself).
 
     Raises:
         StoreError: the data set has no codebook.
+        RecipeError: an augmentation that is not for ids.
     """
     if dataset.codebook is None:
         raise StoreError("has no codebook", dataset.path, "tokenize the images again")
     names = dataset.names(rows)
     ids = torch.from_numpy(dataset.ids(rows).astype(np.int64))
     table = torch.from_numpy(np.array(dataset.codebook))
-    augment = _recipe_pipeline(table, dataset.grid)
+
+    def mirror() -> Tensor:
+        return mirror_table(decoder, dataset.ids(rows), torch.from_numpy(dataset.used_codes).long())
+
+    augment = _recipe_pipeline(recipe, table, dataset.grid, mirror)
     draws = Draws(seed, 0, torch.arange(len(rows)), len(rows))
     before = _decoded(decoder, _lookup(ids, table))
     tiles = []
@@ -69,18 +74,19 @@ def draw_augmented(
     for channel, picture in enumerate(_decoded(decoder, _shifted(ids[:1], table, unit))):
         what = f"{unit:.3g} added to channel {channel} of {table.shape[1]}, whose spread is {spread[channel]:.3g}"
         tiles.append(Tile((before[0], picture), (what, names[0])))
-    title = f"{Path(dataset.path).name}: augmentations of {RECIPE}, seen through {decoder.name}"
+    title = f"{Path(dataset.path).name}: augmentations seen through {decoder.name}"
     out.parent.mkdir(parents=True, exist_ok=True)
     write_sheet(out, tiles, title, ("decoded", "augmented and decoded"), across=len(rows))
-    return {"out": str(out), "rows": names, "recipe": RECIPE, "pipeline": str(augment)}
+    return {"out": str(out), "rows": names, "pipeline": str(augment)}
 
 
-def _recipe_pipeline(table: Tensor, grid: tuple[int, int]) -> Pipeline:
+def _recipe_pipeline(
+    recipe: Recipe, table: Tensor, grid: tuple[int, int], mirror: Callable[[], Tensor] | None = None
+) -> Pipeline:
     """Returns the recipe's pipeline for ids of this grid."""
-    recipe = recipes.load(RECIPE)
-    stem = stem_of(recipe.stem)
+    stem = stem_of(token_stem(min(grid)) if recipe.stem == "auto" else recipe.stem)
     size = (stem.input_side(grid[0]), stem.input_side(grid[1]))
-    return Pipeline(recipe.augment, grid, size, 1000, codebook=table, smoothing=recipe.smoothing)
+    return Pipeline(recipe.augment, grid, size, 1000, codebook=table, mirror=mirror, smoothing=recipe.smoothing)
 
 
 def _steps(
@@ -127,8 +133,8 @@ def _noises(
     size = noise.size(given)
     low, high = table.std(0).aminmax()
     said = [f"{size:.3g} where the channels spread by {low:.3g} to {high:.3g}"] * len(vectors)
-    yield f"{what}, channel-wise alone", said, vectors + size * channel[:, :, None, None]
-    yield f"{what}, full-size alone", said, vectors + size * full.movedim(-1, 1)
+    yield f"channel-wise part of {what}", said, vectors + size * channel[:, :, None, None]
+    yield f"full-size part of {what}", said, vectors + size * full.movedim(-1, 1)
 
 
 def _boxes(crop: Crop, ids: Tensor, draws: Draws) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from seit import recipes
 from seit.device import resolve
 from seit.errors import ImageError, StoreError
 from seit.images import Source, decode, open_source, to_view
@@ -16,6 +18,7 @@ from seit.report.pictures import Tile
 from seit.report.sheets import write_sheet
 from seit.store import TokenDataset
 from seit.tokenizers.base import Tokenizer
+from seit.training import Recipe
 from seit.verbs.augmented import draw_augmented
 from seit.verbs.tokenize import tokenizer_of
 
@@ -29,6 +32,8 @@ def show(
     rows: int | None = None,
     seed: int = 0,
     augment: bool = False,
+    recipe: str | Recipe = "token-in1k",
+    settings: Mapping[str, str] | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
     """Draws rows of a token data set as a PNG sheet: decoded, and beside their originals where these are at hand.
@@ -40,7 +45,9 @@ def show(
         tokenizer: its tokenizer, where that is not a bundled one.
         rows: how many, drawn from all rows; 12 by default, 4 with `augment`.
         seed: of the draw, and of the augmentations.
-        augment: draw each augmentation of the paper's recipe instead, decoded before and after.
+        augment: draw each augmentation of a recipe instead, decoded before and after.
+        recipe: its name, or the recipe; the paper's by default.
+        settings: fields of it to change, as text, e.g. {"noise.std": "0.1"}.
         device: auto, cpu, cuda or mps.
 
     Returns:
@@ -49,19 +56,21 @@ def show(
     Raises:
         StoreError: no token data set, another tokenizer than it was made with, or `source` lacks its images or
             is given with `augment`.
+        RecipeError: unknown recipe or setting, or an augmentation that is not for ids.
     """
     target = Path(out) if out is not None else Path(f"{os.fspath(tokens).rstrip('/')}.png")
     if target.suffix != ".png":
         raise StoreError("is not a .png", str(target), "name it so")
     if augment and source is not None:
         raise StoreError("originals are not drawn beside augmentations", str(source), "leave out source or augment")
+    wanted = (recipes.load(recipe) if isinstance(recipe, str) else recipe).with_settings(settings or {})
     dataset = TokenDataset(tokens)
     decoder = tokenizer_of(dataset, tokenizer)
     decoder.to(resolve(device))
     drawn = np.random.default_rng(seed).permutation(len(dataset))[: rows or (4 if augment else 12)]
     drawn.sort()
     if augment:
-        return draw_augmented(dataset, decoder, drawn, target, seed)
+        return draw_augmented(dataset, decoder, drawn, target, wanted, seed)
     decoded = decode_rows(dataset, decoder, drawn)
     names = dataset.names(drawn)
     originals = _originals(dataset, source)

@@ -30,6 +30,7 @@ from seit.loading.rows import Rows
 from seit.models import Classifier, build
 from seit.models.pipeline import CLASSIFIER, RUN, TOKENIZER, ImageClassifier, read_json, read_run
 from seit.models.start import start_from, weights_of
+from seit.models.stems import token_stem
 from seit.store import TokenDataset, TokenRows
 from seit.store.manifest import NAME as MANIFEST
 from seit.store.token_rows import hashed
@@ -267,7 +268,7 @@ def _build(recipe: Recipe, opened: Source | TokenDataset, classes: int) -> Class
         side = recipe.pixel_size
         stem = f"patch{4 if side <= 64 else 16}" if recipe.stem == "auto" else recipe.stem
         return build(recipe.trunk, stem, 3, (side, side), classes, drop_path=recipe.drop_path)
-    stem = ("conv3" if min(opened.grid) <= 8 else "conv4") if recipe.stem == "auto" else recipe.stem
+    stem = token_stem(min(opened.grid)) if recipe.stem == "auto" else recipe.stem
     if opened.codebook is None:
         raise RunError("the data set has no codebook", cure="tokenize the images again")
     codebook = torch.from_numpy(opened.codebook)
