@@ -44,6 +44,12 @@ class Joined(TokenRows):
             for vectors, new in zip(codebooks, self.new_ids, strict=True):
                 self.codebook[new] = vectors
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"parts": self.parts}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["parts"])  # type: ignore[misc]
+
     def __len__(self) -> int:
         return int(self.starts[-1])
 

@@ -15,6 +15,9 @@ import numpy as np
 
 from seit.errors import StoreError, nearest_names
 from seit.store.rows import RowTable
+from seit.store.runs import compact
+
+_CHUNK = 1 << 20
 
 
 class TokenRows(ABC):
@@ -112,7 +115,11 @@ class TokenRows(ABC):
         return self.used_codes[self.ids(indices)]
 
     def subset(self, indices: Any) -> TokenRows:
-        """Returns the given rows, in that order, as a view that copies nothing."""
+        """Returns the given rows (numbers, a range or a slice), in that order, as a view that copies nothing."""
+        if isinstance(indices, slice):
+            indices = range(*indices.indices(len(self)))
+        if isinstance(indices, range):
+            indices = np.arange(indices.start, indices.stop, indices.step)
         return Selection(self, self.checked(indices))
 
     def with_classes(self, classes: Iterable[str | int]) -> TokenRows:
@@ -121,11 +128,14 @@ class TokenRows(ABC):
         Raises:
             StoreError: a class is unknown, or labels are not one class a row.
         """
-        labels = self.labels
-        if labels is None or self.label_kind != "class":
+        if self.label_kind != "class":
             raise StoreError(f"rows have {self.label_kind} labels", "with_classes", "it needs one class a row")
         wanted = [self.class_number(name) for name in classes]
-        return self.subset(np.flatnonzero(np.isin(labels, wanted)))
+        picked = [np.zeros(0, np.int64)]
+        for start in range(0, len(self), _CHUNK):
+            labels = self.labels_at(np.arange(start, min(start + _CHUNK, len(self))))
+            picked.append(start + np.flatnonzero(np.isin(labels, wanted)))  # type: ignore[arg-type]
+        return Selection(self, np.concatenate(picked))
 
     def tasks(self, count: int) -> list[TokenRows]:
         """Splits the classes, in label order, into `count` tasks of (nearly) equal size, for continual learning."""
@@ -182,7 +192,7 @@ def describe_like(rows: TokenRows, base: TokenRows) -> None:
 
 
 class Selection(TokenRows):
-    """The rows `indices` of `base`, in that order.
+    """The rows `indices` of `base`, in that order; pickled with `base` and the row numbers alone.
 
     Args:
         base: where the rows are.
@@ -190,30 +200,43 @@ class Selection(TokenRows):
     """
 
     def __init__(self, base: TokenRows, indices: np.ndarray) -> None:
-        self.base, self.indices = base, indices
+        self.base, self.places = base, compact(indices)
         describe_like(self, base)
-        whole = indices.reshape(-1, base.views) if len(indices) % base.views == 0 else None
-        if (
-            whole is None
-            or not (whole[:, :1] + np.arange(base.views) == whole).all()
-            or (whole[:, 0] % base.views).any()
-        ):
+        if base.views > 1 and not _whole_images(indices, base.views):
             self.views = 1  # an image lost some of its views: its rows are on their own now
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"base": self.base, "places": self.places, "views": self.views}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        describe_like(self, state["base"])
+        self.__dict__ |= state
+
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.places)
 
     def ids(self, indices: Any) -> np.ndarray:
-        return self.base.ids(self.indices[self.checked(indices)])
+        return self.base.ids(self._in_base(indices))
 
     def labels_at(self, indices: Any) -> np.ndarray | None:
-        return self.base.labels_at(self.indices[self.checked(indices)])
+        return self.base.labels_at(self._in_base(indices))
 
     def rows_at(self, indices: Any) -> RowTable:
-        return self.base.rows_at(self.indices[self.checked(indices)])
+        return self.base.rows_at(self._in_base(indices))
+
+    def _in_base(self, indices: Any) -> np.ndarray:
+        return self.places[self.checked(indices)]
 
     def fingerprint(self) -> str:
-        return hashed("selection", self.base.fingerprint(), self.indices.tobytes())
+        return hashed("selection", self.base.fingerprint(), self.places.tobytes())
+
+
+def _whole_images(rows: np.ndarray, views: int) -> bool:
+    """Whether row numbers are those of whole images, each with its views in order."""
+    if len(rows) % views:
+        return False
+    images = rows.reshape(-1, views)
+    return bool((images[:, :1] % views == 0).all() and (images == images[:, :1] + np.arange(views)).all())
 
 
 def hashed(*parts: str | bytes) -> str:
