@@ -20,7 +20,7 @@ from seit.images import decode, jpeg_payload_bytes, open_source, to_view
 from seit.progress import progress
 from seit.tokenizing.encoding import Encoder
 
-_BATCH = 32
+_BATCH_PIXELS = 1 << 20
 
 
 @dataclass
@@ -48,8 +48,8 @@ def load(data: Path | None, work: Path, quick: bool) -> dict[str, Ids]:
     found = {}
     wanted = (
         ("photos", "imagenet-samples-500", "patch8", 256, 150 if quick else 500),
-        ("tiny", "tiny-imagenet-50", "patch4", 64, 800 if quick else 27_500),
-        ("cifar10", "cifar10", "patch4", 32, 4000 if quick else 60_000),
+        ("cifar10", "cifar10", "patch4", 32, 4000 if quick else 20_000),
+        ("tiny", "tiny-imagenet-50", "patch4", 64, 800 if quick else 5500),
     )
     for name, folder, tokenizer, side, count in wanted:
         source: Path | str | None = data / folder if data and (data / folder).exists() else None
@@ -79,6 +79,7 @@ def _tokenised(
     """Encodes evenly spaced pictures; every fifth is held out, and mirrored ones join the rest."""
     pictures = open_source(source)
     chosen = range(0, len(pictures), max(1, len(pictures) // count))
+    batch = _BATCH_PIXELS // encoder.preprocessing["size"] ** 2
     parts: dict[str, list[np.ndarray]] = {"fit": [], "held": []}
     sizes = []
 
@@ -93,8 +94,8 @@ def _tokenised(
             return None
 
     with ThreadPoolExecutor(1) as pool, progress(len(chosen), f"tokenize {source}", "images") as bar:
-        for start in range(0, len(chosen), _BATCH):
-            numbers = range(start, min(start + _BATCH, len(chosen)))
+        for start in range(0, len(chosen), batch):
+            numbers = range(start, min(start + batch, len(chosen)))
             views = {n: v for n, v in zip(numbers, pool.map(view, [chosen[n] for n in numbers]), strict=True) if v}
             sizes += [v[1:] for v in views.values()]
             for part, rows in (

@@ -22,11 +22,20 @@ def test_a_tar_holds_each_rows_ids_and_class(data, tmp_path):
     (path,) = export_webdataset(data, tmp_path)
     with tarfile.open(path) as tar:
         names = tar.getnames()
-        assert names[:2] == ["000000000.npy", "000000000.cls"]
-        ids = np.stack([np.load(io.BytesIO(tar.extractfile(name).read())) for name in names[::2]])
-        labels = [int(tar.extractfile(name).read()) for name in names[1::2]]
+        assert names[:3] == ["000000000.npy", "000000000.cls", "000000000.txt"]
+        ids = np.stack([np.load(io.BytesIO(tar.extractfile(name).read())) for name in names[::3]])
+        labels = [int(tar.extractfile(name).read()) for name in names[1::3]]
     assert (ids == data[:][0]).all()
     assert labels == data.labels.tolist()
+
+
+def test_webdataset_reads_those_tars(data, tmp_path):
+    webdataset = pytest.importorskip("webdataset", reason="needs webdataset")
+    (path,) = export_webdataset(data, tmp_path)
+    rows = list(webdataset.WebDataset(str(path), shardshuffle=False).decode())
+    assert (np.stack([row["npy"] for row in rows]) == data[:][0]).all()
+    assert [row["cls"] for row in rows] == data.labels.tolist()
+    assert [row["txt"] for row in rows] == data.names(np.arange(52))
 
 
 def test_a_parquet_file_holds_ids_labels_and_class_names(data, tmp_path):

@@ -20,8 +20,7 @@ def test_arrays_come_back_as_they_went_in(tmp_path):
     data = TokenDataset(out)
     assert data.splits == {"train": 20, "val": 10}
     written = export_npy(data, tmp_path / "plain")
-    assert sorted(path.name for path in written) == ["ids.npy", "labels.npy", "names.txt", "used_codes.npy"]
-    used = np.load(tmp_path / "plain/used_codes.npy")
-    assert (used[np.load(tmp_path / "plain/ids.npy")] == ids).all()
+    assert sorted(path.name for path in written) == ["ids.npy", "labels.npy", "names.txt"]
+    assert (data.used_codes[np.load(tmp_path / "plain/ids.npy")] == ids).all()
     assert (np.load(tmp_path / "plain/labels.npy") == labels).all()
     assert len((tmp_path / "plain/names.txt").read_text().splitlines()) == 30

@@ -97,7 +97,7 @@ def test_bytes_that_readers_take_differently_are_refused(tmp_path, head):
     (tmp_path / "x-token.index.npy.gz").write_bytes(gzip.compress(index.getvalue()))
     (tmp_path / "x-label.txt").write_text("0\n")
     with pytest.raises(SeitError, match=r"two marks in a row|expected 1024"):
-        import_official({"val": tmp_path / "x-token.data.bin.gz"}, tmp_path / "out", classes=["a"])
+        import_official({"val": tmp_path / "x-token.data.bin.gz"}, tmp_path / "out", classes=["a"], vocabulary=510)
 
 
 def test_what_the_official_reader_cannot_hold_is_refused_with_the_reason(tmp_path):
@@ -131,6 +131,29 @@ def test_synonyms_are_the_nearest_by_plain_distance():
     for code in range(40):
         distance = np.linalg.norm(codebook - codebook[code], axis=1)
         assert found[str(code)] == [i for i in np.argsort(distance).tolist() if i != code][:5]
+
+
+@needs_golden
+def test_convert_reads_the_golden_release_and_writes_it_again(tmp_path):
+    seit.convert(GOLDEN, tmp_path / "tokens", codec="zero-order")
+    data = {split: TokenDataset(tmp_path / "tokens", split) for split in ("val", "vocab510")}
+    for split, seedword, vocabulary in (("val", "open", 391), ("vocab510", "open510", 510)):
+        ids = data[split].tokenizer_ids(np.arange(len(data[split]))).reshape(-1, 1024)
+        assert (ids == golden_ids(seedword, len(ids), vocabulary)).all()
+
+
+def test_an_export_comes_back_with_the_same_vectors_labels_and_splits(tmp_path):
+    path, ids, labels = stores.make(tmp_path / "out", 6, 3, grid=(32, 32), vocabulary=400, codec="zero-order")
+    seit.convert(path, tmp_path / "official", to="official")
+    torch = pytest.importorskip("torch", reason="the release keeps its codebook in torch's format")
+    stored = torch.load(tmp_path / "official/codebook.ckpt", weights_only=True)
+    assert (stored.numpy() == np.load(tmp_path / "official/codebook.npy")).all()
+    seit.convert(tmp_path / "official", tmp_path / "again", codec="zero-order")
+    again = TokenDataset(tmp_path / "again")
+    full = np.random.default_rng(9).normal(size=(400, 4)).astype(np.float32)
+    assert again.splits == {"train": 6, "val": 3}
+    assert (again.codebook[again.ids(np.arange(9))] == full[ids]).all()
+    assert (again.labels == labels).all()
 
 
 def test_all_splits_of_an_export_share_one_numbering(tmp_path):

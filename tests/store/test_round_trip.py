@@ -67,6 +67,19 @@ def test_the_codebook_is_pruned_to_the_codes_that_occur(tmp_path):
     assert data.manifest.entropy == pytest.approx(-(share * np.log2(share)).sum())
 
 
+def test_a_codebook_that_float16_holds_exactly_takes_half_the_bytes(tmp_path):
+    exact = np.random.default_rng(1).normal(size=(64, 16)).astype(np.float16).astype(np.float32)
+    sizes = []
+    for name, codebook in (("half", exact), ("full", exact + np.float32(1e-6)), ("huge", exact * np.float32(1e8))):
+        path, _, _ = stores.make(tmp_path / name, codebook=codebook)
+        data = TokenDataset(path)
+        assert data.codebook.dtype == np.float32
+        assert (data.codebook == codebook[data.used_codes]).all()
+        sizes.append((path / "codebook.safetensors").stat().st_size)
+    assert sizes[1] == sizes[2]
+    assert abs(sizes[1] - sizes[0] - 64 * 16 * 2) <= 8, "but for the padding of the header"
+
+
 @pytest.mark.parametrize("rows", [1, 0])
 def test_tiny_stores_work(tmp_path, rows):
     w = stores.writer(tmp_path / "out", vocabulary=1, grid=(4, 4))

@@ -19,10 +19,16 @@ NAME = "codebook.safetensors"
 
 
 def write(path: Path, counts: np.ndarray, codebook: np.ndarray | None) -> None:
-    """Writes `counts` int64 [K], how often each stored id occurs, and `codebook` float32 [K, d] if known."""
+    """Writes `counts` int64 [K], how often each stored id occurs, and `codebook` float32 [K, d] if known.
+
+    Vectors that float16 holds exactly, as those of the bundled tokenizers, are stored so: half the bytes.
+    """
     tensors = {"counts": np.ascontiguousarray(counts, np.int64)}
     if codebook is not None:
-        tensors["codebook"] = np.ascontiguousarray(codebook, np.float32)
+        vectors = np.ascontiguousarray(codebook, np.float32)
+        with np.errstate(over="ignore"):
+            half = vectors.astype(np.float16)
+        tensors["codebook"] = half if np.array_equal(half, vectors) else vectors
     files.write_bytes(path, save(tensors))
 
 
@@ -41,10 +47,15 @@ def read(path: Path, vocabulary: int) -> tuple[np.ndarray, np.ndarray | None]:
     counts, vectors = tensors.get("counts"), tensors.get("codebook")
     good = counts is not None and counts.dtype == np.int64 and counts.shape == (vocabulary,)
     if good and vectors is not None:
-        good = vectors.dtype == np.float32 and vectors.ndim == 2 and len(vectors) == vocabulary
+        good = vectors.dtype in (np.float16, np.float32) and vectors.ndim == 2 and len(vectors) == vocabulary
     if not good or counts is None:
         raise StoreError(f"does not describe {vocabulary} used codes", str(path), "run seit repair")
-    return counts, vectors
+    return counts, None if vectors is None else vectors.astype(np.float32)
+
+
+def has_vectors(size: int, vocabulary: int) -> bool:
+    """Says from its size alone whether a codebook file, which may be damaged, held vectors."""
+    return size != len(save({"counts": np.zeros(vocabulary, np.int64)}))
 
 
 def entropy(counts: np.ndarray) -> float:

@@ -21,7 +21,7 @@ _GROUP_ROWS = 1000
 
 
 def export_webdataset(rows: TokenRows, folder: str | os.PathLike[str], name: str = "train") -> list[Path]:
-    """Writes tars of `<key>.npy` (stored ids [h, w]) and `<key>.cls` (the label), which `webdataset` decodes.
+    """Writes tars of `<key>.npy` (ids [h, w]), `<key>.cls` (the label) and `<key>.txt` (the source's name).
 
     Args:
         rows: with one class a row, or none.
@@ -36,6 +36,7 @@ def export_webdataset(rows: TokenRows, folder: str | os.PathLike[str], name: str
     for number, first in enumerate(range(0, len(rows), _TAR_ROWS)):
         indices = np.arange(first, min(first + _TAR_ROWS, len(rows)))
         ids, labels = rows.batch(indices)
+        names = rows.names(indices)
         path = folder / f"{name}-{number:05d}.tar"
         with files.atomic(path) as temporary, tarfile.open(temporary, "w") as tar:
             for i, row in enumerate(indices.tolist()):
@@ -44,6 +45,7 @@ def export_webdataset(rows: TokenRows, folder: str | os.PathLike[str], name: str
                 _add(tar, f"{row:09d}.npy", npy.getvalue())
                 if labels is not None:
                     _add(tar, f"{row:09d}.cls", str(int(labels[i])).encode())
+                _add(tar, f"{row:09d}.txt", names[i].encode())
         written.append(path)
     return written
 

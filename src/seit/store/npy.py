@@ -76,26 +76,26 @@ def import_npy(
 
 
 def export_npy(rows: TokenRows, folder: str | os.PathLike[str]) -> list[Path]:
-    """Writes `ids.npy` (stored ids [N, h, w]), `labels.npy`, `used_codes.npy`, `codebook.npy` and `names.txt`.
+    """Writes `ids.npy` (stored ids [N, h, w]), `labels.npy` where there are any, and `names.txt`.
 
     Returns:
-        The files written; labels and codebook only where there are any.
+        The files written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     dtype = np.uint16 if rows.vocabulary <= 1 << 16 else np.uint32
-    with files.atomic(folder / "ids.npy") as temporary:
-        plain = np.lib.format.open_memmap(temporary, "w+", dtype, (len(rows), *rows.grid))
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False}
+    with files.atomic(folder / "ids.npy") as temporary, open(temporary, "wb") as plain:
+        # written, not mapped: a full disk is an error here, and would kill the process there
+        np.lib.format.write_array_header_1_0(plain, header | {"shape": (len(rows), *rows.grid)})
         for first in range(0, len(rows), _CHUNK):
-            stop = min(first + _CHUNK, len(rows))
-            plain[first:stop] = rows.ids(np.arange(first, stop))
-        plain.flush()
+            ids = rows.ids(np.arange(first, min(first + _CHUNK, len(rows))))
+            plain.write(np.ascontiguousarray(ids, dtype).data)
     written = [folder / "ids.npy"]
-    small = {"labels": rows.labels, "used_codes": rows.used_codes, "codebook": rows.codebook}
-    for name, array in small.items():
-        if array is not None:
-            with files.atomic(folder / f"{name}.npy") as temporary, open(temporary, "wb") as file:
-                np.save(file, array)
-            written.append(folder / f"{name}.npy")
+    labels = rows.labels
+    if labels is not None:
+        with files.atomic(folder / "labels.npy") as temporary, open(temporary, "wb") as plain:
+            np.save(plain, labels)
+        written.append(folder / "labels.npy")
     files.write_bytes(folder / "names.txt", "".join(f"{name}\n" for name in rows.names(range(len(rows)))).encode())
     return [*written, folder / "names.txt"]

@@ -30,7 +30,7 @@ def import_official(
     out: str | os.PathLike[str],
     *,
     classes: list[str],
-    vocabulary: int = 391,
+    vocabulary: int,
     codebook: np.ndarray | None = None,
     codec: str = "auto",
     command: str = "",
@@ -91,9 +91,8 @@ def export_official(
 ) -> list[Path]:
     """Writes rows as files that the official release's code reads.
 
-    Beside the tokens: `codebook.npy` in the order of the ids (their code wants it as codebook.ckpt:
-    `torch.save(torch.from_numpy(numpy.load("codebook.npy")), "codebook.ckpt")`) and `synonyms.json`, each code's
-    five nearest.
+    Beside the tokens: `codebook.npy` [K, d] in the order of the ids (`seit convert` makes the codebook.ckpt of it
+    that their code reads) and `synonyms.json`, each code's five nearest.
 
     Args:
         rows: 32 x 32 ids of at most 510 codes, one class a row.

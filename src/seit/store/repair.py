@@ -12,6 +12,7 @@ import numpy as np
 from seit.errors import StoreError
 from seit.progress import progress
 from seit.store import append, encode
+from seit.store import codebook as codebooks
 from seit.store import manifest as manifests
 from seit.store import rows as side
 from seit.store.dataset import TokenDataset
@@ -79,7 +80,8 @@ class _Repair:
     def run(self, codebook: np.ndarray | None) -> list[Repaired]:
         parts = self._parts()
         lost = self.manifest.codebook.file in self.damaged
-        if lost and codebook is None and self._has_vectors():
+        had_vectors = codebooks.has_vectors(self.manifest.codebook.bytes, self.manifest.vocabulary)
+        if lost and codebook is None and had_vectors:
             raise StoreError("its codebook is damaged", str(self.folder), "give the tokenizer's codebook")
         self._new_codes(parts, codebook, lost)
         self._encode(parts)
@@ -88,10 +90,6 @@ class _Repair:
         if left:
             raise StoreError(f"still damaged after repair: {left[0]}", str(self.folder), "check the disk")
         return self.done
-
-    def _has_vectors(self) -> bool:
-        # a codebook file that holds nothing but counts is smaller than one float a code on top of them
-        return self.manifest.codebook.bytes > 8 * self.manifest.vocabulary + 4 * self.manifest.vocabulary
 
     def _parts(self) -> dict[int, Part]:
         """Rebuilds the rows of each damaged shard: number of the shard -> its whole content."""
