@@ -21,11 +21,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from seit.models.pipeline import load
     from seit.store import TokenDataset
+    from seit.verbs.combine import append, merge, subset
     from seit.verbs.convert import convert
     from seit.verbs.demo import demo
     from seit.verbs.eval import eval
     from seit.verbs.info import info
     from seit.verbs.predict import predict
+    from seit.verbs.push import push
     from seit.verbs.show import show
     from seit.verbs.tokenize import tokenize
     from seit.verbs.train import train
@@ -34,14 +36,18 @@ if TYPE_CHECKING:
 # Loaded when first used: reading a token data set must not import torch.
 _HOMES = {
     "TokenDataset": "seit.store",
+    "append": "seit.verbs.combine",
     "convert": "seit.verbs.convert",
     "demo": "seit.verbs.demo",
     "eval": "seit.verbs.eval",
     "info": "seit.verbs.info",
     "load": "seit.models.pipeline",
+    "merge": "seit.verbs.combine",
     "predict": "seit.verbs.predict",
+    "push": "seit.verbs.push",
     "repair": "seit.verbs.verify",
     "show": "seit.verbs.show",
+    "subset": "seit.verbs.combine",
     "tokenize": "seit.verbs.tokenize",
     "train": "seit.verbs.train",
     "verify": "seit.verbs.verify",
@@ -50,14 +56,18 @@ _HOMES = {
 __all__ = [
     "SeitError",
     "TokenDataset",
+    "append",
     "convert",
     "demo",
     "eval",
     "info",
     "load",
+    "merge",
     "predict",
+    "push",
     "repair",
     "show",
+    "subset",
     "tokenize",
     "train",
     "verify",

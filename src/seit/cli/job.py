@@ -13,7 +13,8 @@ from seit.errors import shown
 
 @app.command()
 def info(
-    tokens: Annotated[Path, typer.Argument(help="A token data set.")],
+    tokens: Annotated[str, typer.Argument(help="A token data set, or its URL.")],
+    classes: Annotated[bool, typer.Option("--classes", help="Measure each class as well.")] = False,
     as_json: Json = False,
     silent: Quiet = False,
 ) -> None:
@@ -23,8 +24,8 @@ def info(
     """
     from seit.verbs.info import info as verb
 
-    result = verb(tokens)
-    print_result(result, info_text(result))
+    result = verb(tokens, classes=classes)
+    print_result(result, "\n".join([info_text(result), *_class_lines(result.get("per_class", {}))]))
 
 
 @app.command()
@@ -241,6 +242,17 @@ def _views_text(views: int, source: dict[str, Any]) -> str:
     """Returns how many rows an image has, and which augmentations can no longer be drawn anew in training."""
     frozen = source.get("frozen", "none" if views == 1 else "not recorded")
     return f"{views} an image; augmentations frozen into the data set: {shown(str(frozen))}"
+
+
+def _class_lines(classes: dict[str, dict[str, float]]) -> list[str]:
+    """Returns a table of the classes: images, payload and source bytes an image, entropy, codes used."""
+    width = max(map(len, ["class", *classes]))
+    head = [f"{'class':<{width}}   images  bytes  source bytes  bits an id  codes"] if classes else []
+    return head + [
+        f"{name:<{width}}  {one['images']:7,.0f}  {one['payload_bytes_per_image']:5.0f}"
+        f"  {one['source_file_bytes_per_image']:12,.0f}  {one['entropy_bits_per_id']:10.3f}  {one['codes_used']:5,}"
+        for name, one in classes.items()
+    ]
 
 
 def _tokenizer_text(tokenizer: dict[str, Any]) -> str:

@@ -1,13 +1,15 @@
-"""Keeping token data sets: verify, repair, convert."""
+"""Keeping token data sets: verify, repair, convert, append, merge, subset, push."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from seit.cli.app import Device, Json, Quiet, app, command_line, print_result
+
+Codec = Annotated[str, typer.Option(help="auto, zero-order, context or learned.")]
 
 
 @app.command()
@@ -51,14 +53,16 @@ def repair(
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="A token data set, or the official release's folder.")],
+    source: Annotated[
+        str, typer.Argument(help="A token data set, or a folder of the official release's files, .npy, Parquet or tars.")
+    ],
     out: Annotated[Path, typer.Argument(help="The folder to write.")],
     to: Annotated[str, typer.Option(help="tokens, npy, official, parquet or webdataset.")] = "tokens",
-    codec: Annotated[str, typer.Option(help="auto, zero-order, context or learned.")] = "auto",
+    codec: Codec = "auto",
     as_json: Json = False,
     silent: Quiet = False,
 ) -> None:
-    """Write a token data set with another codec, or in another format.
+    """Write a token data set with another codec or in another format, or another format as a token data set.
 
     Example: seit convert photos.tokens photos.npy --to npy
     """
@@ -66,3 +70,87 @@ def convert(
 
     result = verb(source, out, to=to, codec=codec, command=command_line())
     print_result(result, f"written to {out}: {', '.join(result['files'])}")
+
+
+@app.command()
+def subset(
+    tokens: Annotated[str, typer.Argument(help="A token data set.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    classes: Annotated[list[str] | None, typer.Option("--class", help="A class to keep; may be repeated.")] = None,
+    split: Annotated[str | None, typer.Option(help="The only split to keep.")] = None,
+    every: Annotated[int, typer.Option(help="Keep every n-th image.", min=1)] = 1,
+    codec: Codec = "auto",
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Write some rows of a token data set as one of their own.
+
+    Example: seit subset photos.tokens val.tokens --split val
+    """
+    from seit.verbs.combine import subset as verb
+
+    result = verb(
+        tokens, out, classes=classes or (), split=split, every=every, codec=codec, command=command_line()
+    )
+    print_result(result, _rows_of(result, f"{out} holds"))
+
+
+@app.command()
+def merge(
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    sources: Annotated[list[str], typer.Argument(help="Token data sets of one tokenizer.")],
+    codec: Codec = "auto",
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Write several token data sets as one.
+
+    Example: seit merge all.tokens photos.tokens val.tokens
+    """
+    from seit.verbs.combine import merge as verb
+
+    result = verb(sources, out, codec=codec, command=command_line())
+    print_result(result, _rows_of(result, f"{out} holds"))
+
+
+@app.command()
+def append(
+    tokens: Annotated[Path, typer.Argument(help="The token data set that grows.")],
+    more: Annotated[str, typer.Argument(help="A data set of the same tokenizer and classes.")],
+    codec: Codec = "auto",
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Add the rows of one token data set to another.
+
+    Example: seit append all.tokens val.tokens
+    """
+    from seit.verbs.combine import append as verb
+
+    result = verb(tokens, more, codec=codec)
+    print_result(result, _rows_of(result, f"{tokens} now holds"))
+
+
+@app.command()
+def push(
+    tokens: Annotated[Path, typer.Argument(help="A token data set.")],
+    url: Annotated[str, typer.Argument(help="hf://datasets/OWNER/NAME, s3://bucket/folder, ...")],
+    public: Annotated[bool, typer.Option("--public", help="Let everyone read a new repository of the hub.")] = False,
+    license: Annotated[str, typer.Option(help="Named on the hub's card.")] = "other",
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Copy a token data set to the Hugging Face hub or an object store.
+
+    Example: seit push photos.tokens file://copy.tokens
+    """
+    from seit.verbs.push import push as verb
+
+    result = verb(tokens, url, public=public, license=license)
+    print_result(result, f"open it as TokenDataset({result['url']!r})")
+
+
+def _rows_of(info: dict[str, Any], start: str) -> str:
+    """Returns one line on what a command wrote."""
+    splits = ", ".join(f"{rows:,} {split}" for split, rows in info["splits"].items())
+    return f"{start} {splits} rows in {info['bytes']['total']:,} bytes"

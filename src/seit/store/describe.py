@@ -11,8 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from seit.errors import StoreError
+from seit.progress import progress
 from seit.store import manifest as manifests
-from seit.store.manifest import Manifest
+from seit.store.codebook import entropy
+from seit.store.dataset import TokenDataset
+from seit.store.manifest import Manifest, Shard
+from seit.store.rows import read_side
+
+_CHUNK = 8192
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -28,8 +35,6 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         StoreError: no token data set.
     """
-    from seit.store.dataset import TokenDataset
-
     dataset = TokenDataset(path)
     manifest = dataset.manifest
     sizes = ledger(manifest, len(manifests.to_bytes(manifest)))
@@ -91,7 +96,7 @@ def per_image(manifest: Manifest, sizes: dict[str, int], images: int) -> dict[st
     }
 
 
-def rows_per_class(dataset: Any) -> dict[str, int]:
+def rows_per_class(dataset: TokenDataset) -> dict[str, int]:
     """Returns how many rows carry each class, over all splits; multi-labels count in each of theirs."""
     if dataset.label_kind == "none":
         return {}
@@ -99,6 +104,55 @@ def rows_per_class(dataset: Any) -> dict[str, int]:
     for shard in dataset.manifest.shards:
         counts += dataset.reader(shard).labels.counts()
     return {name: int(count) for name, count in zip(dataset.classes, counts, strict=True)}
+
+
+def per_class(dataset: TokenDataset) -> dict[str, dict[str, float]]:
+    """Measures each class over all splits; decodes every row once.
+
+    Args:
+        dataset: with class, multi or soft labels; a row counts in each of its classes.
+
+    Returns:
+        Of each class: images, payload_bytes_per_image (rows that share a block of the codec share its bytes),
+        source_file_bytes_per_image, source_scan_bytes_per_image, entropy_bits_per_id (H0 of its own ids), codes_used.
+
+    Raises:
+        StoreError: rows have no labels, or are damaged.
+    """
+    if dataset.label_kind == "none":
+        raise StoreError("has no labels", dataset.path, "ask for the whole data set alone")
+    labels = dataset.labels
+    assert labels is not None
+    sizes = np.concatenate([np.zeros((0, 3)), *(_row_bytes(dataset, shard) for shard in dataset.manifest.shards)])
+    found = {}
+    with progress(len(dataset.classes), "measure", "classes") as bar:
+        for number, name in enumerate(dataset.classes):
+            rows = np.flatnonzero(labels == number if labels.ndim == 1 else labels[:, number])
+            counts = np.zeros(dataset.vocabulary, np.int64)
+            for first in range(0, len(rows), _CHUNK):
+                ids = dataset.ids(rows[first : first + _CHUNK])
+                counts += np.bincount(ids.reshape(-1), minlength=len(counts))
+            images = len(rows) / dataset.views
+            payload, file, scan = (sizes[rows].sum(0) / max(images, 1)).tolist()
+            found[name] = {
+                "images": images,
+                "payload_bytes_per_image": payload,
+                "source_file_bytes_per_image": file / dataset.views,
+                "source_scan_bytes_per_image": scan / dataset.views,
+                "entropy_bits_per_id": entropy(counts),
+                "codes_used": int((counts > 0).sum()),
+            }
+            bar.update(1)
+    return found
+
+
+def _row_bytes(dataset: TokenDataset, shard: Shard) -> np.ndarray:
+    """Returns payload, source file and source scan bytes of each row of a shard, float64 [rows, 3]."""
+    block = dataset.manifest.codecs[shard.codec].rows_per_block
+    lengths = np.diff(dataset.reader(shard).offsets.astype(np.int64))
+    rows = np.minimum(block, shard.rows - np.arange(len(lengths)) * block)
+    table, _ = read_side(dataset.local(shard.side), shard.rows)
+    return np.column_stack([np.repeat(lengths / rows, rows), table.source_bytes, table.source_payload_bytes])
 
 
 def _percent(part: int, whole: int) -> float | None:

@@ -97,9 +97,9 @@ def _found(folder: Path) -> tuple[list[Path], Reader]:
         if files:
             return files, read
     raise StoreError(
-        "is no token data set, and holds neither SPLIT/ids.npy nor SPLIT*.parquet nor SPLIT*.tar",
+        "is not a token data set, and holds neither SPLIT/ids.npy nor SPLIT*.parquet nor SPLIT*.tar",
         str(folder),
-        "check the path",
+        "make one of images: seit tokenize",
     )
 
 

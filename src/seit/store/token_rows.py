@@ -137,6 +137,11 @@ class TokenRows(ABC):
             picked.append(start + np.flatnonzero(np.isin(labels, wanted)))  # type: ignore[arg-type]
         return Selection(self, np.concatenate(picked))
 
+    def every(self, step: int) -> TokenRows:
+        """Returns every `step`-th image, with all of its views, from the first on."""
+        images = np.arange(0, len(self) // self.views, step)
+        return Selection(self, (images[:, None] * self.views + np.arange(self.views)).reshape(-1))
+
     def tasks(self, count: int) -> list[TokenRows]:
         """Splits the classes, in label order, into `count` tasks of (nearly) equal size, for continual learning."""
         if not 1 <= count <= len(self.classes):
