@@ -54,7 +54,10 @@ def repair(
 @app.command()
 def convert(
     source: Annotated[
-        str, typer.Argument(help="A token data set, or a folder of the official release's files, .npy, Parquet or tars.")
+        str,
+        typer.Argument(
+            help="A token data set, or a folder of the official release's files, .npy, Parquet or tars."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="The folder to write.")],
     to: Annotated[str, typer.Option(help="tokens, npy, official, parquet or webdataset.")] = "tokens",
@@ -89,9 +92,7 @@ def subset(
     """
     from seit.verbs.combine import subset as verb
 
-    result = verb(
-        tokens, out, classes=classes or (), split=split, every=every, codec=codec, command=command_line()
-    )
+    result = verb(tokens, out, classes=classes or (), split=split, every=every, codec=codec, command=command_line())
     print_result(result, _rows_of(result, f"{out} holds"))
 
 
@@ -135,7 +136,9 @@ def append(
 def push(
     tokens: Annotated[Path, typer.Argument(help="A token data set.")],
     url: Annotated[str, typer.Argument(help="hf://datasets/OWNER/NAME, s3://bucket/folder, ...")],
-    public: Annotated[bool, typer.Option("--public", help="Let everyone read a new repository of the hub.")] = False,
+    public: Annotated[
+        bool, typer.Option("--public", help="Let everyone read a new repository of the hub.")
+    ] = False,
     license: Annotated[str, typer.Option(help="Named on the hub's card.")] = "other",
     as_json: Json = False,
     silent: Quiet = False,

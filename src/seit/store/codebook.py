@@ -23,7 +23,7 @@ def write(path: Path, counts: np.ndarray, codebook: np.ndarray | None) -> None:
 
     Vectors that float16 holds exactly, as those of the bundled tokenizers, are stored so: half the bytes.
     """
-    tensors = {"counts": np.ascontiguousarray(counts, np.int64)}
+    tensors: dict[str, np.ndarray] = {"counts": np.ascontiguousarray(counts, np.int64)}
     if codebook is not None:
         vectors = np.ascontiguousarray(codebook, np.float32)
         with np.errstate(over="ignore"):

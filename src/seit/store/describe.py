@@ -114,7 +114,8 @@ def per_class(dataset: TokenDataset) -> dict[str, dict[str, float]]:
 
     Returns:
         Of each class: images, payload_bytes_per_image (rows that share a block of the codec share its bytes),
-        source_file_bytes_per_image, source_scan_bytes_per_image, entropy_bits_per_id (H0 of its own ids), codes_used.
+        source_file_bytes_per_image, source_scan_bytes_per_image, entropy_bits_per_id (H0 of its own ids) and
+        codes_used.
 
     Raises:
         StoreError: rows have no labels, or are damaged.

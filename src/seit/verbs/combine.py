@@ -15,9 +15,7 @@ from seit.store.joined import Joined
 from seit.store.save import save
 
 
-def append(
-    tokens: str | os.PathLike[str], more: str | os.PathLike[str], *, codec: str = "auto"
-) -> dict[str, Any]:
+def append(tokens: str | os.PathLike[str], more: str | os.PathLike[str], *, codec: str = "auto") -> dict[str, Any]:
     """Adds the rows of one token data set to another, split by split; codes that are new to it are added.
 
     Args:

@@ -15,7 +15,7 @@ _HUB = "hf://datasets/"
 def push(
     tokens: str | os.PathLike[str], url: str, *, public: bool = False, license: str = "other"
 ) -> dict[str, Any]:
-    """Copies a token data set to a URL, from which `TokenDataset` opens it; whoever reads sees all of it or nothing.
+    """Copies a token data set to a URL, from which `TokenDataset` opens it; readers see all of it or nothing.
 
     Args:
         tokens: the folder.
