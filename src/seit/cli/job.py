@@ -249,7 +249,7 @@ def _class_lines(classes: dict[str, dict[str, float]]) -> list[str]:
     width = max(map(len, ["class", *classes]))
     head = [f"{'class':<{width}}   images  bytes  source bytes  bits an id  codes"] if classes else []
     return head + [
-        f"{name:<{width}}  {one['images']:7,.0f}  {one['payload_bytes_per_image']:5.0f}"
+        f"{shown(name):<{width}}  {one['images']:7,.0f}  {one['payload_bytes_per_image']:5.0f}"
         f"  {one['source_file_bytes_per_image']:12,.0f}  {one['entropy_bits_per_id']:10.3f}  {one['codes_used']:5,}"
         for name, one in classes.items()
     ]
