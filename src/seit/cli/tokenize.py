@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from seit.cli.app import Device, Json, Quiet, app, command_line, print_result
-from seit.cli.job import info_text
 
 Source = Annotated[
     str, typer.Argument(help="Images: a folder, tar, Parquet file, list, or an embedded name (sample, photos).")
@@ -72,6 +71,7 @@ def tokenize(
 
     Example: seit tokenize photos/ photos.tokens
     """
+    from seit.cli.job import info_text  # here, so that this command is the first to be listed
     from seit.verbs.tokenize import tokenize as verb
 
     result = verb(
