@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from seit.tokenizers import search
-from seit.tokenizers.base import nearest
-from seit.tokenizers.search import cosine, dot, euclidean, nearest_kept
+from seit.tokenizers.search import cosine, dot, euclidean
 
 
 def naive(features: torch.Tensor, codebook: torch.Tensor, rule: str) -> np.ndarray:
@@ -74,16 +73,3 @@ def test_a_quarter_million_codes_fit_in_memory() -> None:
     wanted = torch.arange(0, 1 << 18, (1 << 18) // 256)  # all pairs at once would take 256 MiB
     features = codebook[wanted].T.reshape(1, 4, 16, 16)
     assert torch.equal(euclidean(features, codebook).flatten(), wanted)
-
-
-def test_nearest_returns_the_codes_vectors_too() -> None:
-    generator = torch.Generator().manual_seed(1)
-    features, codebook = torch.randn(2, 3, 4, 5, generator=generator), torch.randn(7, 3, generator=generator)
-    ids, vectors = nearest(features, codebook)
-    assert vectors.shape == features.shape
-    assert torch.equal(vectors[1, :, 2, 3], codebook[ids[1, 2, 3]])
-
-
-def test_codes_left_out_map_to_the_nearest_kept_one() -> None:
-    codebook = torch.tensor([[0.0], [1.0], [5.0], [6.5], [9.0]])
-    assert nearest_kept(codebook, torch.tensor([4, 1])).tolist() == [1, 1, 0, 0, 0]

@@ -1,4 +1,4 @@
-"""Training a tiny tokenizer on made pictures: it learns, and an interruption leaves no trace."""
+"""Training tiny tokenizers of every family on made pictures: they learn, and an interruption leaves no trace."""
 
 from __future__ import annotations
 
@@ -13,23 +13,29 @@ from PIL import Image as Pillow
 
 from seit.errors import TokenizerError
 from seit.images import Image
-from seit.tokenizers import training
-from seit.tokenizers.conv import ConvTokenizer
+from seit.tokenizers import Tokenizer, training
 from seit.tokenizers.pyramid import Pyramid
 from seit.tokenizers.quality import psnr
-from seit.tokenizers.training import TokenizerRecipe, train
+from seit.tokenizers.recipe import FAMILIES, TokenizerRecipe, untrained
+from seit.tokenizers.training import train
 
 RECIPE = TokenizerRecipe(
     patch=4,
     codes=32,
     code_dim=6,
-    widths=(8, 12),
-    depths=(1, 1),
+    width=8,
+    depth=1,
     sides=(32,),
     pixels=8 * 32 * 32,
     steps=12,
     bf16=False,
 )
+WIDTHS = {"conv": 8, "vqgan": 32, "vit-vqgan": 64}
+
+
+def of_family(family: str, **changes: object) -> TokenizerRecipe:
+    sizes = {"family": family, "width": WIDTHS[family], "sides": (16,), "pixels": 8 * 16 * 16}
+    return replace(RECIPE, **{**sizes, **changes})  # type: ignore[arg-type]
 
 
 def pictures(count: int = 6, side: int = 48) -> list[Image]:
@@ -49,12 +55,12 @@ def pyramid() -> Pyramid:
     return Pyramid([pictures()], 32)
 
 
-def weights(tokenizer: ConvTokenizer) -> dict[str, torch.Tensor]:
+def weights(tokenizer: Tokenizer) -> dict[str, torch.Tensor]:
     return {key: value.clone() for key, value in tokenizer.state_dict().items()}
 
 
-def trained(recipe: TokenizerRecipe, pyramid: Pyramid, folder: Path) -> ConvTokenizer:
-    return train(recipe, pyramid, folder / "snapshot", name="tiny", size=32)
+def trained(recipe: TokenizerRecipe, pyramid: Pyramid, folder: Path, size: int = 32) -> Tokenizer:
+    return train(recipe, pyramid, folder / "snapshot", name="tiny", size=size)
 
 
 def test_a_few_steps_reconstruct_and_use_many_codes(pyramid: Pyramid, tmp_path: Path) -> None:
@@ -69,15 +75,49 @@ def test_a_few_steps_reconstruct_and_use_many_codes(pyramid: Pyramid, tmp_path: 
     assert all(torch.isfinite(value).all() for value in tokenizer.state_dict().values())
 
 
+class Coloured:
+    """Crops of any number of channels: smooth fields, the last channel a function of the first."""
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+
+    def crops(self, seed: int, step: int, side: int, count: int) -> np.ndarray:
+        draw = np.random.default_rng([seed, step % (1 << 32)])
+        coarse = torch.from_numpy(draw.random((count, self.channels, 2, 2), np.float32))
+        fine = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
+        fine[:, -1] = 1 - fine[:, 0]
+        return (fine * 255).byte().permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize(("family", "channels"), [("vqgan", 1), ("vit-vqgan", 4), ("conv", 5)])
+def test_a_family_of_ones_own_learns_in_any_number_of_channels(family: str, channels: int, tmp_path: Path) -> None:
+    sizes = {"vqgan": (2, 25), "vit-vqgan": (4, 100), "conv": (4, 40)}
+    patch, steps = sizes[family]
+    recipe = of_family(family, channels=channels, patch=patch, steps=steps, learning_rate=2e-3)
+    pictures = Coloured(channels)
+    images = torch.from_numpy(pictures.crops(5, 5, 16, 16)).permute(0, 3, 1, 2).float() / 255
+    torch.manual_seed(0)
+    before, after = untrained(recipe, 16, "before"), train(recipe, pictures, tmp_path / "s", name="after", size=16)
+    with torch.inference_mode():
+        reached = [psnr(images, one.decode(one.encode(images))).mean().item() for one in (before, after)]
+        used = len(after.encode(images).unique())
+    flat = psnr(images, images.mean((0, 2, 3), keepdim=True).expand_as(images)).mean().item()
+    assert reached[1] > max(reached[0], flat) + 1.5
+    assert used > recipe.codes // 4
+    assert after.channels == after.preprocessing.get("channels", 3) == channels
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
-    pyramid: Pyramid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    family: str, pyramid: Pyramid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = weights(trained(RECIPE, pyramid, tmp_path / "a"))
+    recipe = of_family(family, steps=10)  # codes from step 1 on
+    whole = weights(trained(recipe, pyramid, tmp_path / "a", 16))
     monkeypatch.setattr(training, "_SNAPSHOT_SECONDS", -1)
     real, done = training._step, []
 
     def interrupted(*arguments: object) -> str:
-        if len(done) == 5:
+        if len(done) == 2:
             raise KeyboardInterrupt
         done.append(1)
         return real(*arguments)  # type: ignore[arg-type]
@@ -85,10 +125,10 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(
     (tmp_path / "b").mkdir()
     monkeypatch.setattr(training, "_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        trained(RECIPE, pyramid, tmp_path / "b")
+        trained(recipe, pyramid, tmp_path / "b", 16)
     monkeypatch.setattr(training, "_step", real)
     assert (tmp_path / "b" / "snapshot").exists()
-    resumed = weights(trained(RECIPE, pyramid, tmp_path / "b"))
+    resumed = weights(trained(recipe, pyramid, tmp_path / "b", 16))
     assert resumed.keys() == whole.keys()
     assert all(torch.equal(resumed[key], whole[key]) for key in whole)
 
@@ -106,6 +146,27 @@ def test_too_few_pictures_for_the_codes_say_so(tmp_path: Path) -> None:
     few = Pyramid([pictures(1)], 32)
     with pytest.raises(TokenizerError, match="too few"):
         trained(replace(RECIPE, codes=1 << 20), few, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"family": "vqgan", "patch": 6, "sides": (48,)}, r"vqgan with patch 6; choose 2, 4, 8"),
+        ({"family": "vqgan", "width": 40}, "multiple of 32"),
+        ({"family": "vit-vqgan", "width": 40}, "multiple of 64"),
+        ({"family": "vit-vqgan", "width": 64, "sides": (64,)}, "one size"),
+        ({"family": "conv", "patch": 3, "sides": (48,)}, "even"),
+        ({"sides": (30,)}, "sides of 30 pixels"),
+        ({"family": "vitvqgan"}, "known: .*vit-vqgan"),
+    ],
+)
+def test_sizes_that_make_no_model_are_named(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(TokenizerError, match=said):
+        untrained(replace(RECIPE, **changes), 48, "x")  # type: ignore[arg-type]
+
+
+def test_pictures_of_28_pixels_can_be_trained_on() -> None:
+    assert Pyramid([pictures(3, 28)], 28, channels=1).crops(0, 0, 28, 5).shape == (5, 28, 28, 1)
 
 
 def test_crops_depend_on_seed_and_step_alone() -> None:

@@ -25,13 +25,14 @@ INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 RESIZES = ("squash", "crop")
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels of a view -> Pillow's name for them
 
 # A few of ImageNet's own files have a damaged EXIF block, of which every process would warn once.
 warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning, "PIL")
 
 
-def decode(data: bytes, name: str) -> Image.Image:
-    """Decodes one picture to RGB, as a browser would show it.
+def decode(data: bytes, name: str, channels: int = 3) -> Image.Image:
+    """Decodes one picture to RGB, as a browser would show it, or to another domain's channels.
 
     Samples of 16 bits are scaled to 8; a picture of more than about 179 million pixels is refused before it
     is decoded (Pillow's limit for decompression bombs).
@@ -39,13 +40,17 @@ def decode(data: bytes, name: str) -> Image.Image:
     Args:
         data: the bytes of a JPEG, PNG, WebP, GIF, BMP, TIFF, PNM or AVIF file.
         name: what the error calls it.
+        channels: 3 for RGB; 1 for grey (of a colour picture, its luma); 4 for RGBA, transparency kept as it is.
 
     Returns:
-        A Pillow picture of mode RGB.
+        A Pillow picture of mode RGB, L or RGBA.
 
     Raises:
-        ImageError: the bytes are empty, cut off, damaged, too large when decoded, or no known format.
+        ImageError: the bytes are empty, cut off, damaged, too large when decoded, or no known format; or there is
+            no such number of channels.
     """
+    if channels not in _MODES:
+        raise ImageError(f"pictures have no {channels} channels", name, "choose 1 (grey), 3 (RGB) or 4 (RGBA)")
     if not data:
         raise ImageError("the file is empty", name, "replace or remove it")
     if data.startswith(b"version https://git-lfs"):
@@ -53,7 +58,10 @@ def decode(data: bytes, name: str) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             picture.load()
-            return _to_rgb(_upright(picture), name)
+            upright = _upright(picture)
+            if channels == 4 and upright.has_transparency_data:
+                return upright.convert("RGBA")
+            return _to_rgb(upright, name).convert(_MODES[channels])
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
@@ -96,12 +104,12 @@ def to_view(picture: Image.Image, preprocessing: dict[str, Any]) -> np.ndarray:
     is always exactly `size`.
 
     Args:
-        picture: RGB, of any size.
+        picture: of any size and mode.
         preprocessing: {"size": 256 or [height, width] in pixels, "resize": "squash" or "crop",
             "interpolation": "bicubic", "bilinear" or "lanczos", all antialiased}; other keys are ignored.
 
     Returns:
-        uint8 [H, W, 3], contiguous and writable.
+        uint8 [H, W, C], contiguous and writable; C is 3 for an RGB picture.
 
     Raises:
         ImageError: a key is missing or its value unknown.
@@ -115,10 +123,24 @@ def to_view(picture: Image.Image, preprocessing: dict[str, Any]) -> np.ndarray:
         else:
             grown = max(width, wide * height // high), height
         left, top = round((grown[0] - width) / 2), round((grown[1] - height) / 2)
-        picture = picture.resize(grown, interpolation).crop((left, top, left + width, top + height))
+        picture = resized(picture, grown, interpolation).crop((left, top, left + width, top + height))
     else:
-        picture = picture.resize((width, height), interpolation)
-    return np.array(picture)
+        picture = resized(picture, (width, height), interpolation)
+    view = np.array(picture)
+    return view if view.ndim == 3 else view[..., None]
+
+
+def resized(
+    picture: Image.Image, size: tuple[int, int], interpolation: Image.Resampling, gap: float | None = None
+) -> Image.Image:
+    """Resizes a picture to `size` (width, height); `gap` is Pillow's reducing_gap, a speed-up for large pictures.
+
+    Pillow weights colours by a fourth channel as if it were transparency; here every channel is resized by itself,
+    since it may as well be near infrared.
+    """
+    if picture.mode != "RGBA":
+        return picture.resize(size, interpolation, reducing_gap=gap)
+    return Image.merge("RGBA", [band.resize(size, interpolation, reducing_gap=gap) for band in picture.split()])
 
 
 def _checked(preprocessing: dict[str, Any]) -> tuple[int, int, str, Image.Resampling]:

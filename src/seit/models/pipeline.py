@@ -103,17 +103,18 @@ class ImageClassifier(nn.Module):
         return results
 
     def _view(self, image: str | os.PathLike[str] | bytes | Pillow.Image) -> np.ndarray:
+        channels = self.preprocessing.get("channels", 3)
         if isinstance(image, Pillow.Image):
             buffer = io.BytesIO()
             image.save(buffer, "PNG")
             image = buffer.getvalue()
         if isinstance(image, bytes):
-            return to_view(decode(image, "an image"), self.preprocessing)
+            return to_view(decode(image, "an image", channels), self.preprocessing)
         try:
             data = Path(image).read_bytes()
         except OSError as error:
             raise ImageError(f"cannot be read ({error.strerror})", str(image), "check the path") from error
-        return to_view(decode(data, os.fspath(image)), self.preprocessing)
+        return to_view(decode(data, os.fspath(image), channels), self.preprocessing)
 
 
 def load(run: str | os.PathLike[str], device: str | torch.device = "cpu") -> ImageClassifier:

@@ -17,8 +17,10 @@ from seit.errors import ImageError
 TINY = 64
 """Pictures with no side above this many pixels are kept exact and enlarged with hard pixel edges."""
 
+_CHANNELS = ((), (1,), (3,), (4,))
+
 Picture = Image.Image | np.ndarray
-"""A Pillow image of any mode, or an array uint8 [H, W, 3] (or [H, W])."""
+"""A Pillow image of any mode, or an array uint8 [H, W, C] of 1, 3 or 4 channels (or [H, W])."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,10 @@ def as_image(picture: Picture) -> Image.Image:
     """Turns a picture of either kind into a Pillow image, mode RGB.
 
     Raises:
-        ImageError: an array is not uint8 [H, W, 3] or [H, W], or the picture has no pixels.
+        ImageError: an array is not uint8 [H, W, C] (1, 3 or 4 channels) or [H, W], or the picture has no pixels.
     """
     if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,)):
+        if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in _CHANNELS:
             raise ImageError(
                 f"a picture is {picture.dtype} {list(picture.shape)}",
                 "report",
@@ -72,7 +74,8 @@ def as_image(picture: Picture) -> Image.Image:
             )
         if not picture.size:
             raise ImageError("a picture has no pixels", "report", "leave it out")
-        picture = Image.fromarray(np.ascontiguousarray(picture))
+        grey = picture[..., 0] if picture.shape[2:] == (1,) else picture
+        picture = Image.fromarray(np.ascontiguousarray(grey))
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 

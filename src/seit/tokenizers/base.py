@@ -23,15 +23,17 @@ from seit.tokenizers.search import euclidean
 class Tokenizer(nn.Module, ABC):
     """A frozen VQ model whose ids stand for an image (paper, section 3.1).
 
-    Shapes: images are float32 [B, 3, H, W] in [0, 1] (a family's own range is its own business), features and
-    vectors float32 [B, d, h, w], ids int64 [B, h, w] in 0..K-1.
+    Shapes: images are float32 [B, C, H, W] in [0, 1] (a family's own range is its own business), features and
+    vectors float32 [B, d, h, w], ids int64 [B, h, w] in 0..K-1. C is 3 in every published tokenizer.
 
     Attributes:
         name: what the user loads it by.
         codebook: [K, d] float32, one vector per id.
         patch: pixels per cell side.
         preprocessing: how an image becomes the view that is encoded, e.g.
-            {"size": 256, "resize": "squash", "interpolation": "bicubic"}.
+            {"size": 256, "resize": "squash", "interpolation": "bicubic"}, and {"channels": C} where that is not 3.
+        channels: C.
+        unit_codes: whether a code is a direction: searched by angle, decoded at norm 1.
 
     A family's constructor takes what `config` returns, and `preprocessing` and `name` by keyword.
     """
@@ -41,6 +43,8 @@ class Tokenizer(nn.Module, ABC):
     codebook: Tensor
     patch: int
     preprocessing: dict[str, Any]
+    channels: int = 3
+    unit_codes: bool = False
 
     @property
     def vocabulary(self) -> int:
@@ -63,11 +67,11 @@ class Tokenizer(nn.Module, ABC):
 
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
-        """Maps images [B, 3, H, W] to features [B, d, h, w] before quantisation; differentiable."""
+        """Maps images [B, C, H, W] to features [B, d, h, w] before quantisation; differentiable."""
 
     @abstractmethod
     def decode_vectors(self, vectors: Tensor) -> Tensor:
-        """Maps vectors [B, d, h, w], also noised or mixed ones, to images [B, 3, H, W], not clamped."""
+        """Maps vectors [B, d, h, w], also noised or mixed ones, to images [B, C, H, W], not clamped."""
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
@@ -98,16 +102,16 @@ class Tokenizer(nn.Module, ABC):
         return self
 
     def encode(self, images: Tensor) -> Tensor:
-        """Maps images [B, 3, H, W] in [0, 1] to ids [B, h, w] int64.
+        """Maps images [B, C, H, W] in [0, 1] to ids [B, h, w] int64.
 
         Raises:
-            TokenizerError: these are no float images of three channels, or no size for this tokenizer.
+            TokenizerError: these are no float images of C channels, or no size for this tokenizer.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        if images.ndim != 4 or images.shape[1] != self.channels or not images.is_floating_point():
             raise TokenizerError(
                 f"images are {images.dtype} {list(images.shape)}",
                 f"tokenizer {self.name}",
-                "give float32 [B, 3, H, W] in [0, 1]",
+                f"give float32 [B, {self.channels}, H, W] in [0, 1]",
             )
         return self.search(self.features(images))
 
@@ -116,7 +120,7 @@ class Tokenizer(nn.Module, ABC):
         return F.embedding(ids, self.codebook).movedim(-1, 1)
 
     def decode(self, ids: Tensor) -> Tensor:
-        """Maps ids [B, h, w] to images [B, 3, H, W] in [0, 1]."""
+        """Maps ids [B, h, w] to images [B, C, H, W] in [0, 1]."""
         return self.decode_vectors(self.lookup(ids)).clamp(0, 1)
 
     def identity(self) -> str:
@@ -143,15 +147,6 @@ class Tokenizer(nn.Module, ABC):
         }
 
 
-def nearest(features: Tensor, codebook: Tensor) -> tuple[Tensor, Tensor]:
-    """Finds each cell's nearest code by squared Euclidean distance, in float32.
-
-    Args:
-        features: [B, d, h, w].
-        codebook: [K, d].
-
-    Returns:
-        ids [B, h, w] int64 and their vectors [B, d, h, w]. On exact ties the lowest id.
-    """
-    ids = euclidean(features, codebook)
-    return ids, F.embedding(ids, codebook).movedim(-1, 1)
+def channels_of(channels: int) -> dict[str, int]:
+    """Returns {"channels": C} for a configuration or a preprocessing; nothing for RGB, which is what none means."""
+    return {} if channels == 3 else {"channels": channels}

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seit.tokenizers.base import Tokenizer
+from seit.tokenizers.base import Tokenizer, channels_of
 
 
 class ResidualBlock(nn.Module):
@@ -47,6 +47,7 @@ class ConvTokenizer(Tokenizer):
         code_dim: d, the width of a code.
         widths: channels at p/2 pixels and at p pixels per position.
         depths: residual blocks at the two resolutions, the same in encoder and decoder.
+        channels: of an image.
         preprocessing: see `Tokenizer`.
         name: what the user loads it by.
     """
@@ -60,24 +61,26 @@ class ConvTokenizer(Tokenizer):
         code_dim: int = 16,
         widths: tuple[int, int] = (64, 128),
         depths: tuple[int, int] = (2, 4),
+        channels: int = 3,
         *,
         preprocessing: dict[str, Any],
         name: str = "",
     ) -> None:
         super().__init__()
-        self.patch, self.name, self.preprocessing = patch, name, preprocessing
+        self.patch, self.channels, self.name, self.preprocessing = patch, channels, name, preprocessing
         self._config = {
             "patch": patch,
             "codes": codes,
             "code_dim": code_dim,
             "widths": list(widths),
             "depths": list(depths),
+            **channels_of(channels),
         }
         half, (fine, coarse), (shallow, deep) = patch // 2, widths, depths
-        self.linear_in = nn.Conv2d(3, code_dim, patch, stride=patch)
+        self.linear_in = nn.Conv2d(channels, code_dim, patch, stride=patch)
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(half),
-            nn.Conv2d(3 * half * half, fine, 3, padding=1),
+            nn.Conv2d(channels * half * half, fine, 3, padding=1),
             *(ResidualBlock(fine) for _ in range(shallow)),
             nn.Conv2d(fine, coarse, 2, stride=2),
             *(ResidualBlock(coarse) for _ in range(deep)),
@@ -92,23 +95,23 @@ class ConvTokenizer(Tokenizer):
             nn.PixelShuffle(2),
             *(ResidualBlock(fine) for _ in range(shallow)),
             nn.SiLU(),
-            _zeroed(nn.Conv2d(fine, 3 * half * half, 3, padding=1)),
+            _zeroed(nn.Conv2d(fine, channels * half * half, 3, padding=1)),
             nn.PixelShuffle(half),
         )
-        self.linear_out = nn.ConvTranspose2d(code_dim, 3, patch, stride=patch)
+        self.linear_out = nn.ConvTranspose2d(code_dim, channels, patch, stride=patch)
 
     def config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         return {**self._config, "codes": self.vocabulary}
 
     def features(self, images: Tensor) -> Tensor:
-        """Maps images [B, 3, H, W] in [0, 1] to features [B, d, H/p, W/p]."""
+        """Maps images [B, C, H, W] in [0, 1] to features [B, d, H/p, W/p]."""
         self.grid(*images.shape[-2:])
         centred = images * 2 - 1
         return self.linear_in(centred) + self.encoder(centred)
 
     def decode_vectors(self, vectors: Tensor) -> Tensor:
-        """Maps vectors [B, d, h, w] to images [B, 3, h*p, w*p], not clamped."""
+        """Maps vectors [B, d, h, w] to images [B, C, h*p, w*p], not clamped."""
         return (self.linear_out(vectors) + self.decoder(vectors) + 1) / 2
 
     @torch.no_grad()
@@ -116,12 +119,12 @@ class ConvTokenizer(Tokenizer):
         """Sets both linear paths to the projection on principal components and back.
 
         Args:
-            components: [d, 3*p*p] orthonormal rows over patches in [-1, 1], channel-major.
-            mean: [3*p*p], the mean patch.
+            components: [d, C*p*p] orthonormal rows over patches in [-1, 1], channel-major.
+            mean: [C*p*p], the mean patch.
         """
-        width, shape = components.shape[0], (3, self.patch, self.patch)
+        width, shape = components.shape[0], (self.channels, self.patch, self.patch)
         self.linear_in.weight.copy_(components.view(width, *shape))
         self.linear_in.bias.copy_(-components @ mean)  # type: ignore[union-attr]
         self.linear_out.weight.copy_(components.view(width, *shape))
         # A transposed convolution has one bias a channel; the mean patch of photos is flat to within noise.
-        self.linear_out.bias.copy_(mean.view(3, -1).mean(1))  # type: ignore[union-attr]
+        self.linear_out.bias.copy_(mean.view(self.channels, -1).mean(1))  # type: ignore[union-attr]

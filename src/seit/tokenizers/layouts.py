@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from seit.errors import TokenizerError
-from seit.tokenizers.base import Tokenizer
+from seit.tokenizers.base import Tokenizer, channels_of
 from seit.tokenizers.vit_vqgan import ViTVQGAN, positions
 from seit.tokenizers.vqgan import VQGAN
 
@@ -94,6 +94,7 @@ def layout_of(weights: Mapping[str, Tensor], stated: Mapping[str, Any], path: Pa
     if isinstance(size, list):
         size = size[0] if size[0] == size[1] else size
     preprocessing = {"size": size, "resize": "squash", "interpolation": "bicubic"}
+    preprocessing |= channels_of(config.get("channels", 3))
     return Layout(family, config, preprocessing, published)
 
 
@@ -133,7 +134,7 @@ def _llamagen_name(levels: int, key: str) -> str:
 
 def _vit_sizes(shapes: _Shapes, stated: Mapping[str, Any]) -> dict[str, Any]:
     """Reads ViT-VQGAN's arguments off the shapes."""
-    patch = shapes.of("encoder.to_patch_embedding.0.weight", 4)[2]
+    _, channels, patch, _ = shapes.of("encoder.to_patch_embedding.0.weight", 4)
     codes, code_dim = shapes.of("quantizer.embedding.weight", 2)
     table = shapes.weights.get("encoder.en_pos_embedding")
     _, cells, width = shapes.of("encoder.en_pos_embedding", 3)
@@ -149,6 +150,7 @@ def _vit_sizes(shapes: _Shapes, stated: Mapping[str, Any]) -> dict[str, Any]:
         "decoder": _block_sizes(shapes, "decoder"),
         "code_dim": code_dim,
         "codes": codes,
+        **channels_of(channels),
     }
 
 
@@ -196,8 +198,9 @@ def _convolutional_sizes(shapes: _Shapes, published: Callable[[str], str], searc
     """Reads VQGAN's arguments off the shapes."""
     levels = shapes.count(lambda level: published(f"encoder.down.{level}.block.0.conv1.weight"))
     codes, code_dim = shapes.of(published("codebook"), 2)
+    width, channels, _, _ = shapes.of("encoder.conv_in.weight", 4)
     return {
-        "width": shapes.of("encoder.conv_in.weight", 4)[0],
+        "width": width,
         "widths": [
             shapes.of(published(f"encoder.down.{level}.block.0.conv1.weight"), 4)[0] for level in range(levels)
         ],
@@ -210,6 +213,7 @@ def _convolutional_sizes(shapes: _Shapes, published: Callable[[str], str], searc
         "code_dim": code_dim,
         "codes": codes,
         "search": search,
+        **channels_of(channels),
     }
 
 

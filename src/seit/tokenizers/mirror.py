@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from seit.tokenizers.base import Tokenizer
+from seit.tokenizers.kept import reduced
 
 _BATCH_PIXELS = 1 << 22
 
@@ -28,9 +27,7 @@ def mirror_table(tokenizer: Tokenizer, ids: np.ndarray, used_codes: Tensor) -> T
     Returns:
         int64 [K], on the CPU.
     """
-    # A copy that shares the weights, and searches within the data set's codes.
-    shared: dict[int, object] = {id(parameter): parameter for parameter in tokenizer.parameters()}
-    kept = copy.deepcopy(tokenizer, shared).keep(used_codes)
+    kept = reduced(tokenizer, used_codes)
     size = len(used_codes)
     counts = torch.zeros(size * size, dtype=torch.int64)
     step = max(1, _BATCH_PIXELS // (ids.shape[1] * ids.shape[2] * tokenizer.patch**2))

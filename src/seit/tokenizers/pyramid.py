@@ -9,9 +9,10 @@ from PIL import Image as Pillow
 
 from seit.errors import TokenizerError
 from seit.images import Image, decode
+from seit.images.view import resized
 from seit.progress import progress
 
-_SHORT_SIDES = (32, 48, 64, 96, 128, 192, 256, 384)  # pixels
+_SHORT_SIDES = (32, 48, 64, 96, 128, 192, 256, 384)  # pixels, and the smallest that is asked for
 
 
 class Pyramid:
@@ -20,18 +21,20 @@ class Pyramid:
     Args:
         sources: the pictures of each; each source is drawn from equally often, however many pictures it has.
         smallest: short sides below this are left out, pixels.
+        channels: 1, 3 or 4, as `seit.images.decode` gives them.
 
     Raises:
         TokenizerError: no picture is as large as `smallest`.
     """
 
-    def __init__(self, sources: Sequence[Sequence[Image]], smallest: int) -> None:
+    def __init__(self, sources: Sequence[Sequence[Image]], smallest: int, channels: int = 3) -> None:
+        self._channels = channels
         self._levels: list[dict[int, list[np.ndarray]]] = []
         with progress(sum(map(len, sources)), "read pictures", "images") as bar:
             for images in sources:
                 levels: dict[int, list[np.ndarray]] = {}
                 for image in images:
-                    self._add(levels, decode(image.read(), image.name), smallest)
+                    self._add(levels, decode(image.read(), image.name, channels), smallest)
                     bar.update(1)
                 self._levels.append(levels)
         if not any(self._levels):
@@ -39,17 +42,17 @@ class Pyramid:
 
     @staticmethod
     def _add(levels: dict[int, list[np.ndarray]], picture: Pillow.Image, smallest: int) -> None:
-        """Adds one picture's ladder to `levels` (short side -> pictures [H, W, 3] uint8)."""
+        """Adds one picture's ladder to `levels` (short side -> pictures [H, W, C] uint8)."""
         width, height = picture.size
-        for side in _SHORT_SIDES:
+        for side in sorted({smallest, *_SHORT_SIDES}):
             if smallest <= side <= min(width, height):
                 scale = side / min(width, height)
                 size = (max(side, round(width * scale)), max(side, round(height * scale)))
-                resized = picture.resize(size, Pillow.Resampling.LANCZOS, reducing_gap=3.0)
-                levels.setdefault(side, []).append(np.asarray(resized))
+                pixels = np.asarray(resized(picture, size, Pillow.Resampling.LANCZOS, 3.0))
+                levels.setdefault(side, []).append(pixels.reshape(*pixels.shape[:2], -1))
 
     def crops(self, seed: int, step: int, side: int, count: int) -> np.ndarray:
-        """Returns random mirrored crops [count, side, side, 3] uint8, a function of (seed, step) alone.
+        """Returns random mirrored crops [count, side, side, C] uint8, a function of (seed, step) alone.
 
         Scales from `side` to four times it are drawn alike: a crop is a whole picture or a detail of one.
         """
@@ -58,7 +61,7 @@ class Pyramid:
         sources = [k for k, sides in enumerate(usable) if sides]
         if not sources:
             raise TokenizerError(f"no picture is {side} pixels or more on both sides", cure="add larger ones")
-        out = np.empty((count, side, side, 3), np.uint8)
+        out = np.empty((count, side, side, self._channels), np.uint8)
         for row in range(count):
             source = sources[draw.integers(len(sources))]
             level = usable[source][draw.integers(len(usable[source]))]

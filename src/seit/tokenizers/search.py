@@ -62,19 +62,6 @@ def dot(features: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
     return _in_chunks(features, len(keys), lambda part: torch.addmm(offset, part, keys.T).max(1).indices)
 
 
-def nearest_kept(codebook: Tensor, kept: Tensor) -> Tensor:
-    """Returns for every code the position in `kept` of the nearest kept one: int64 [K], a table to map ids by.
-
-    The other way to bring new images to a data set with a pruned codebook; `Tokenizer.keep` (search among the
-    kept codes alone) is what the released SeiT code does.
-
-    Args:
-        codebook: [K, d].
-        kept: int64 [K'], the codes of the data set.
-    """
-    return euclidean(codebook.T[None, :, :, None], codebook[kept])[0, :, 0]
-
-
 def _lowest(distances: Tensor) -> Tensor:
     """Returns the index of each row's smallest number, the first one on a tie: distances [n, K], ids [n] int64."""
     count = distances.shape[1]

@@ -1,7 +1,9 @@
-"""Trains a tokenizer of the conv family: the command that made the bundled ones.
+"""Trains a tokenizer: the command that made the bundled ones, and the same for a VQGAN or ViT-VQGAN of one's own.
 
-Start: principal components and k-means on patches. Then: straight-through VQ with moving-average codes, squared
-error plus gradient differences at three scales, AdamW, cosine. A step's crops and draws depend on (seed, step)
+Start: the conv family's linear paths are the patches' principal components, and its codes their k-means; the others
+learn to reconstruct without codes in the first tenth of the steps, and then take the k-means of their features.
+Then, for all: straight-through VQ with moving-average codes, squared error plus gradient differences at three
+scales, AdamW, cosine. There is no adversarial or perceptual loss. A step's crops and draws depend on (seed, step)
 alone, so an interrupted training goes on from its snapshot as if nothing had happened.
 """
 
@@ -11,9 +13,9 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,9 +25,10 @@ from torch import Tensor
 from seit import checkpoint
 from seit.errors import TokenizerError
 from seit.progress import progress
-from seit.tokenizers.base import nearest
+from seit.tokenizers.base import Tokenizer
 from seit.tokenizers.conv import ConvTokenizer
-from seit.tokenizers.pyramid import Pyramid
+from seit.tokenizers.recipe import FAMILIES, TokenizerRecipe, sides_of, untrained
+from seit.tokenizers.search import euclidean
 
 _SNAPSHOT_SECONDS = 120
 _GRADIENT_WEIGHT = 0.05
@@ -34,80 +37,52 @@ _CODE_DECAY = 0.99
 _DEAD_SHARE = 0.1  # of the mean count; codes below it are moved
 
 
-@dataclass(frozen=True)
-class TokenizerRecipe:
-    """Every choice of a tokenizer's training.
+_WARM_SHARE = 0.1  # of the steps, without codes, where there is no linear start
+_START = 1 << 40  # the step whose crops the start is made from
 
-    Attributes:
-        patch: pixels per cell side.
-        codes: K.
-        code_dim: d.
-        widths: channels of the fine and the coarse stage.
-        depths: residual blocks of the two stages.
-        sides: crop sides in pixels; steps take them in turn.
-        pixels: pixels of one batch (so its crops are pixels / side^2).
-        steps: optimizer steps.
-        learning_rate: peak of AdamW's.
-        seed: of everything that is drawn.
-        bf16: autocast to bfloat16 (the saved tokenizer works in float32).
-    """
 
-    patch: int = 8
-    codes: int = 512
-    code_dim: int = 16
-    widths: tuple[int, int] = (64, 128)
-    depths: tuple[int, int] = (2, 4)
-    sides: tuple[int, ...] = (128, 64)
-    pixels: int = 32 * 64 * 64
-    steps: int = 3000
-    learning_rate: float = 1.5e-3
-    seed: int = 0
-    bf16: bool = True
+class Crops(Protocol):
+    """What pictures are drawn from: a `Pyramid`, or anything of one's own."""
+
+    def crops(self, seed: int, step: int, side: int, count: int) -> np.ndarray:
+        """Returns [count, side, side, C] uint8, a function of its arguments alone."""
 
 
 def train(
     recipe: TokenizerRecipe,
-    pyramid: Pyramid,
+    pictures: Crops,
     snapshot: str | os.PathLike[str],
     *,
     name: str,
     size: int,
     device: str = "cpu",
-) -> ConvTokenizer:
+) -> Tokenizer:
     """Trains a tokenizer, or goes on with the training that `snapshot` holds.
 
     Args:
         recipe: what to train.
-        pyramid: the pictures.
+        pictures: what its crops are drawn from.
         snapshot: a file written every two minutes; the caller removes it when the result is saved.
         name: the tokenizer's name.
         size: side of the square view that its preprocessing makes, pixels.
         device: where to train.
 
     Raises:
-        TokenizerError: the loss is not finite, or the snapshot is of another recipe.
+        TokenizerError: the recipe's sizes do not fit, the loss is not finite, or the snapshot is of another
+            recipe.
     """
-    preprocessing = {"size": size, "resize": "squash", "interpolation": "bicubic"}
     torch.manual_seed(recipe.seed)
-    tokenizer = ConvTokenizer(
-        recipe.patch,
-        recipe.codes,
-        recipe.code_dim,
-        recipe.widths,
-        recipe.depths,
-        preprocessing=preprocessing,
-        name=name,
-    )
-    tokenizer.to(torch.device(device)).to(memory_format=torch.channels_last)
-    state = _State(tokenizer, recipe)
+    tokenizer = untrained(recipe, size, name)
+    tokenizer.to(torch.device(device)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    state = _State(tokenizer, recipe, size)
     if Path(snapshot).exists():
         state.restore(snapshot)
-    else:
-        _start(tokenizer, pyramid, recipe)
+    elif isinstance(tokenizer, ConvTokenizer):
+        _start_linear(tokenizer, pictures, recipe, state.sides)
     saved = time.monotonic()
     with progress(recipe.steps, f"train {name}", "steps", done=state.step) as bar:
         while state.step < recipe.steps:
-            note = _step(state, pyramid, device)
+            note = _step(state, pictures)
             bar.update(1, note)
             if time.monotonic() - saved > _SNAPSHOT_SECONDS:
                 state.snapshot(snapshot)
@@ -118,20 +93,23 @@ def train(
 class _State:
     """Everything that changes from step to step."""
 
-    def __init__(self, tokenizer: ConvTokenizer, recipe: TokenizerRecipe) -> None:
+    def __init__(self, tokenizer: Tokenizer, recipe: TokenizerRecipe, size: int) -> None:
         self.tokenizer, self.recipe, self.step = tokenizer, recipe, 0
+        self.sides = sides_of(recipe, size)
+        self.peak = recipe.learning_rate or FAMILIES[recipe.family].learning_rate
+        self.first = 0 if recipe.family == "conv" else int(_WARM_SHARE * recipe.steps)  # step with codes
         self.optimizer = torch.optim.AdamW(
-            tokenizer.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
+            tokenizer.parameters(), lr=self.peak, betas=(0.9, 0.99), weight_decay=1e-4
         )
         self.counts = torch.ones(recipe.codes)
         self.sums = torch.zeros(recipe.codes, recipe.code_dim)
         self.mean_norm = torch.zeros(())
 
     def learning_rate(self) -> float:
-        """Returns the step's learning rate: 100 warm-up steps, cosine to 2%."""
-        warm = min(1.0, (self.step + 1) / 100)
+        """Returns the step's learning rate: 100 warm-up steps (a tenth of fewer than 1000), cosine to 2%."""
+        warm = min(1.0, (self.step + 1) / max(1, min(100, self.recipe.steps // 10)))
         cosine = 0.5 * (1 + math.cos(math.pi * self.step / self.recipe.steps))
-        return self.recipe.learning_rate * warm * (0.02 + 0.98 * cosine)
+        return self.peak * warm * (0.02 + 0.98 * cosine)
 
     def snapshot(self, path: str | os.PathLike[str]) -> None:
         """Writes the state whole, atomically."""
@@ -156,21 +134,20 @@ def _plain(recipe: TokenizerRecipe) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(recipe)))
 
 
-def _step(state: _State, pyramid: Pyramid, device: str) -> str:
+def _step(state: _State, pictures: Crops) -> str:
     """Makes one optimizer step and moves the codes; returns a note for the progress line."""
     recipe, tokenizer = state.recipe, state.tokenizer
-    side = recipe.sides[state.step % len(recipe.sides)]
-    crops = pyramid.crops(recipe.seed, state.step, side, max(1, recipe.pixels // side**2))
-    images = torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float().div_(255)
+    if state.step == state.first > 0:
+        _start_codes(state, pictures)
+    side = state.sides[state.step % len(state.sides)]
+    images = _drawn(state, pictures, state.step, side, max(1, recipe.pixels // side**2))
     for group in state.optimizer.param_groups:
         group["lr"] = state.learning_rate()
-    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.bf16):
-        features = tokenizer.features(images)
-    features = features.float()
-    ids, vectors = tokenizer.quantize(features)
+    features = _features(state, images)
+    ids, vectors = tokenizer.quantize(features) if state.step >= state.first else (None, features)
     commitment = (features - vectors).square().mean()
     passed = features + (vectors - features).detach()
-    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.bf16):
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.bf16):
         decoded = tokenizer.decode_vectors(passed)
     decoded = decoded.float()
     error = (decoded - images).square().mean()
@@ -186,9 +163,25 @@ def _step(state: _State, pyramid: Pyramid, device: str) -> str:
     clipped = min(norm.item(), bound)
     state.mean_norm = 0.99 * state.mean_norm + 0.01 * clipped if state.step else norm
     state.optimizer.step()
-    _move_codes(state, features.detach(), ids)
+    if ids is not None:
+        _move_codes(state, features.detach(), ids)
     state.step += 1
     return f"psnr {-10 * math.log10(error.item() + 1e-12):.2f} dB, {(state.counts > 1).sum().item()} codes"
+
+
+def _drawn(state: _State, pictures: Crops, step: int, side: int, count: int) -> Tensor:
+    """Returns a step's images [count, C, side, side] in [0, 1]."""
+    crops = pictures.crops(state.recipe.seed, step, side, count)
+    if crops.shape != (count, side, side, state.recipe.channels):
+        raise TokenizerError(f"crops are {list(crops.shape)}", cure=f"give {state.recipe.channels} channels")
+    return torch.from_numpy(crops).to(state.tokenizer.codebook.device).permute(0, 3, 1, 2).float().div_(255)
+
+
+def _features(state: _State, images: Tensor) -> Tensor:
+    """Returns what is compared with codes, [B, d, h, w] float32: features, of norm 1 where codes are directions."""
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=state.recipe.bf16):
+        features = state.tokenizer.features(images)
+    return F.normalize(features.float(), dim=1) if state.tokenizer.unit_codes else features.float()
 
 
 def _gradient_difference(decoded: Tensor, images: Tensor) -> Tensor:
@@ -212,7 +205,7 @@ def _move_codes(state: _State, features: Tensor, ids: Tensor) -> None:
     share = 2048 / len(flat)
     counts = torch.bincount(index, minlength=recipe.codes).float() * share
     sums = torch.zeros_like(state.sums).index_add_(0, index, flat) * share
-    if state.step == 0:
+    if state.step == state.first:
         state.counts, state.sums = counts + 1, codebook.cpu() + sums
     state.counts = _CODE_DECAY * state.counts + (1 - _CODE_DECAY) * counts
     state.sums = _CODE_DECAY * state.sums + (1 - _CODE_DECAY) * sums
@@ -224,13 +217,31 @@ def _move_codes(state: _State, features: Tensor, ids: Tensor) -> None:
         state.counts[dead] = 1.0
         state.sums[dead] = flat[chosen]
     codebook.copy_(state.sums / state.counts.clamp_min(1e-6)[:, None])
+    if state.tokenizer.unit_codes:
+        codebook.copy_(F.normalize(codebook))
 
 
 @torch.no_grad()
-def _start(tokenizer: ConvTokenizer, pyramid: Pyramid, recipe: TokenizerRecipe) -> None:
+def _start_codes(state: _State, pictures: Crops) -> None:
+    """Sets the codebook to k-means of the features that the encoder has by now."""
+    recipe, side = state.recipe, min(state.sides)
+    cells = max(1024, 16 * recipe.codes)
+    count = -(-cells * recipe.patch**2 // side**2)
+    batch = max(1, recipe.pixels // side**2)
+    images = _drawn(state, pictures, _START, side, count)
+    points = torch.cat([_features(state, part).movedim(1, -1).flatten(0, 2).cpu() for part in images.split(batch)])
+    state.tokenizer.codebook.copy_(_kmeans(points, recipe.codes, recipe.seed))
+    if state.tokenizer.unit_codes:
+        state.tokenizer.codebook.copy_(F.normalize(state.tokenizer.codebook))
+
+
+@torch.no_grad()
+def _start_linear(
+    tokenizer: ConvTokenizer, pictures: Crops, recipe: TokenizerRecipe, sides: tuple[int, ...]
+) -> None:
     """Sets the linear paths to the patches' principal components and the codebook to k-means of them."""
-    side = min(recipe.sides)
-    crops = pyramid.crops(recipe.seed, 1 << 40, side, max(64, (1 << 16) * recipe.patch**2 // side**2))
+    side = min(sides)
+    crops = pictures.crops(recipe.seed, _START, side, max(64, (1 << 16) * recipe.patch**2 // side**2))
     images = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
     patches = F.unfold(images, recipe.patch, stride=recipe.patch).transpose(1, 2).flatten(0, 1)
     mean = patches.mean(0)
@@ -251,7 +262,7 @@ def _kmeans(points: Tensor, codes: int, seed: int, rounds: int = 20) -> Tensor:
         )
     centres = points[order[:codes]].clone()
     for _ in range(rounds):
-        index = nearest(points.T[None, :, :, None], centres)[0].flatten()
+        index = euclidean(points.T[None, :, :, None], centres).flatten()
         counts = torch.bincount(index, minlength=codes)
         sums = torch.zeros_like(centres).index_add_(0, index, points)
         used = counts > 0

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seit.errors import TokenizerError
-from seit.tokenizers.base import Tokenizer
+from seit.tokenizers.base import Tokenizer, channels_of
 from seit.tokenizers.search import cosine
 
 _HEAD = 64  # channels of an attention head, whatever the width of the block
@@ -102,14 +102,16 @@ class _Encoder(nn.Module):
 
     en_pos_embedding: Tensor
 
-    def __init__(self, grid: tuple[int, int], patch: int, dim: int, depth: int, heads: int, hidden: int) -> None:
+    def __init__(
+        self, grid: tuple[int, int], patch: int, channels: int, dim: int, depth: int, heads: int, hidden: int
+    ) -> None:
         super().__init__()
         self.register_buffer("en_pos_embedding", positions(*grid, dim))
-        self.to_patch_embedding = nn.Sequential(nn.Conv2d(3, dim, patch, stride=patch))
+        self.to_patch_embedding = nn.Sequential(nn.Conv2d(channels, dim, patch, stride=patch))
         self.transformer = _Transformer(dim, depth, heads, hidden)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Maps [B, 3, H, W] to [B, h*w, dim]."""
+        """Maps [B, C, H, W] to [B, h*w, dim]."""
         cells = self.to_patch_embedding(images).flatten(2).transpose(1, 2)
         return self.transformer(cells + self.en_pos_embedding)
 
@@ -119,15 +121,17 @@ class _Decoder(nn.Module):
 
     de_pos_embedding: Tensor
 
-    def __init__(self, grid: tuple[int, int], patch: int, dim: int, depth: int, heads: int, hidden: int) -> None:
+    def __init__(
+        self, grid: tuple[int, int], patch: int, channels: int, dim: int, depth: int, heads: int, hidden: int
+    ) -> None:
         super().__init__()
         self.cells = grid
         self.register_buffer("de_pos_embedding", positions(*grid, dim))
         self.transformer = _Transformer(dim, depth, heads, hidden)
-        self.to_pixel = nn.Sequential(nn.Identity(), nn.ConvTranspose2d(dim, 3, patch, stride=patch))
+        self.to_pixel = nn.Sequential(nn.Identity(), nn.ConvTranspose2d(dim, channels, patch, stride=patch))
 
     def forward(self, cells: Tensor) -> Tensor:
-        """Maps [B, h*w, dim] to [B, 3, H, W]."""
+        """Maps [B, h*w, dim] to [B, C, H, W]."""
         x = self.transformer(cells + self.de_pos_embedding)
         return self.to_pixel(x.transpose(1, 2).unflatten(-1, self.cells))
 
@@ -144,11 +148,13 @@ class ViTVQGAN(Tokenizer):
         decoder: the same.
         code_dim: d.
         codes: K.
+        channels: of an image.
         preprocessing: see `Tokenizer`; SeiT's own if left out.
         name: what the user loads it by.
     """
 
     family = "vit-vqgan"
+    unit_codes = True
 
     def __init__(
         self,
@@ -158,13 +164,14 @@ class ViTVQGAN(Tokenizer):
         decoder: tuple[int, int, int, int] = (768, 12, 12, 3072),
         code_dim: int = 32,
         codes: int = 8192,
+        channels: int = 3,
         *,
         preprocessing: dict[str, Any] | None = None,
         name: str = "",
     ) -> None:
         super().__init__()
         height, width = self.image_size = tuple(image_size)
-        self.patch, self.name = patch, name
+        self.patch, self.channels, self.name = patch, channels, name
         size = height if height == width else [height, width]
         self.preprocessing = preprocessing or {"size": size, "resize": "squash", "interpolation": "bicubic"}
         self._config = {
@@ -173,13 +180,14 @@ class ViTVQGAN(Tokenizer):
             "encoder": list(encoder),
             "decoder": list(decoder),
             "code_dim": code_dim,
+            **channels_of(channels),
         }
         cells = height // patch, width // patch
-        self.encoder = _Encoder(cells, patch, *encoder)
+        self.encoder = _Encoder(cells, patch, channels, *encoder)
         self.pre_quant = nn.Linear(encoder[0], code_dim)
         self.register_buffer("codebook", torch.randn(codes, code_dim))
         self.post_quant = nn.Linear(code_dim, decoder[0])
-        self.decoder = _Decoder(cells, patch, *decoder)
+        self.decoder = _Decoder(cells, patch, channels, *decoder)
 
     def config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -201,7 +209,7 @@ class ViTVQGAN(Tokenizer):
         return super().grid(height, width)
 
     def features(self, images: Tensor) -> Tensor:
-        """Maps images [B, 3, H, W] in [0, 1] to features [B, d, h, w], not normalised."""
+        """Maps images [B, C, H, W] in [0, 1] to features [B, d, h, w], not normalised."""
         grid = self.grid(*images.shape[-2:])
         return self.pre_quant(self.encoder(images)).transpose(1, 2).unflatten(-1, grid)
 
@@ -210,7 +218,7 @@ class ViTVQGAN(Tokenizer):
         return cosine(features, self.codebook)
 
     def decode_vectors(self, vectors: Tensor) -> Tensor:
-        """Maps vectors [B, d, h, w] of any norm to images [B, 3, H, W], about in [0, 1], not clamped."""
+        """Maps vectors [B, d, h, w] of any norm to images [B, C, H, W], about in [0, 1], not clamped."""
         self.grid(vectors.shape[-2] * self.patch, vectors.shape[-1] * self.patch)
         cells = F.normalize(vectors, dim=1).flatten(2).transpose(1, 2)  # [B, h*w, d]
         return self.decoder(self.post_quant(cells))

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seit.errors import TokenizerError, nearest_names
-from seit.tokenizers.base import Tokenizer
+from seit.tokenizers.base import Tokenizer, channels_of
 from seit.tokenizers.search import cosine, dot, euclidean
 
 SEARCHES = ("euclidean", "cosine", "gumbel", "dot")
@@ -114,10 +114,17 @@ class _Encoder(nn.Module):
     """Levels from fine to coarse, the middle, and a convolution to z."""
 
     def __init__(
-        self, width: int, widths: Sequence[int], blocks: int, attention: Sequence[int], middle: bool, z: int
+        self,
+        image: int,
+        width: int,
+        widths: Sequence[int],
+        blocks: int,
+        attention: Sequence[int],
+        middle: bool,
+        z: int,
     ) -> None:
         super().__init__()
-        self.conv_in = nn.Conv2d(3, width, 3, padding=1)
+        self.conv_in = nn.Conv2d(image, width, 3, padding=1)
         self.down = nn.ModuleList()
         channels = width
         for i, out in enumerate(widths):
@@ -131,7 +138,7 @@ class _Encoder(nn.Module):
         self.conv_out = nn.Conv2d(channels, z, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps [B, 3, H, W] to [B, z, h, w]."""
+        """Maps [B, C, H, W] to [B, z, h, w]."""
         x = self.conv_in(x)
         for level in self.down:
             x = level(x)
@@ -141,7 +148,9 @@ class _Encoder(nn.Module):
 class _Decoder(nn.Module):
     """A convolution from z, the middle, and levels from coarse to fine, numbered as in the encoder."""
 
-    def __init__(self, widths: Sequence[int], blocks: int, attention: Sequence[int], middle: bool, z: int) -> None:
+    def __init__(
+        self, image: int, widths: Sequence[int], blocks: int, attention: Sequence[int], middle: bool, z: int
+    ) -> None:
         super().__init__()
         channels = widths[-1]
         self.conv_in = nn.Conv2d(z, channels, 3, padding=1)
@@ -155,10 +164,10 @@ class _Decoder(nn.Module):
             channels = out
         self.up = nn.ModuleList(reversed(levels))
         self.norm_out = _norm(channels)
-        self.conv_out = nn.Conv2d(channels, 3, 3, padding=1)
+        self.conv_out = nn.Conv2d(channels, image, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Maps [B, z, h, w] to [B, 3, H, W]."""
+        """Maps [B, z, h, w] to [B, C, H, W]."""
         x = self.mid(self.conv_in(z))
         for level in reversed(self.up):  # type: ignore[call-overload]
             x = level(x)
@@ -180,6 +189,7 @@ class VQGAN(Tokenizer):
         search: how a code is chosen: "euclidean"; "cosine", which also decodes from codes of norm 1; "gumbel",
             the largest of a 1x1 convolution's K logits (argmax, without the noise that the original adds even in
             eval mode); "dot", the largest product with a code.
+        channels: of an image.
         preprocessing: see `Tokenizer`; SeiT's own if left out.
         name: what the user loads it by.
 
@@ -200,6 +210,7 @@ class VQGAN(Tokenizer):
         code_dim: int = 4,
         codes: int = 256,
         search: str = "euclidean",
+        channels: int = 3,
         *,
         preprocessing: dict[str, Any] | None = None,
         name: str = "",
@@ -209,7 +220,8 @@ class VQGAN(Tokenizer):
             raise TokenizerError(
                 f"there is no code search {search!r}", f"tokenizer {name}", nearest_names(search, SEARCHES)
             )
-        self.name, self.patch = name, 2 ** (len(widths) - 1)
+        self.name, self.patch, self.channels = name, 2 ** (len(widths) - 1), channels
+        self.unit_codes = search == "cosine"
         self.preprocessing = preprocessing or {"size": 256, "resize": "squash", "interpolation": "bicubic"}
         self._search = search
         self._config = {
@@ -221,14 +233,15 @@ class VQGAN(Tokenizer):
             "z": z,
             "code_dim": code_dim,
             "search": search,
+            **channels_of(channels),
         }
-        self.encoder = _Encoder(width, widths, blocks, attention, middle_attention, z)
+        self.encoder = _Encoder(channels, width, widths, blocks, attention, middle_attention, z)
         self.quant_conv = nn.Conv2d(z, code_dim, 1)
         self.register_buffer("codebook", torch.empty(codes, code_dim).uniform_(-1 / codes, 1 / codes))
         if search == "gumbel":
             self.proj = nn.Conv2d(code_dim, codes, 1)
         self.post_quant_conv = nn.Conv2d(code_dim, z, 1)
-        self.decoder = _Decoder(widths, blocks, attention, middle_attention, z)
+        self.decoder = _Decoder(channels, widths, blocks, attention, middle_attention, z)
 
     def config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -243,7 +256,7 @@ class VQGAN(Tokenizer):
         return super().grid(*(side - side % self.patch for side in (height, width)))
 
     def features(self, images: Tensor) -> Tensor:
-        """Maps images [B, 3, H, W] in [0, 1] to features [B, d, h, w], not normalised."""
+        """Maps images [B, C, H, W] in [0, 1] to features [B, d, h, w], not normalised."""
         self.grid(*images.shape[-2:])
         return self.quant_conv(self.encoder(images * 2 - 1))
 
@@ -253,7 +266,7 @@ class VQGAN(Tokenizer):
             return dot(features, self.proj.weight.flatten(1), self.proj.bias)
         if self._search == "dot":
             return dot(features, self.codebook)
-        return (cosine if self._search == "cosine" else euclidean)(features, self.codebook)
+        return (cosine if self.unit_codes else euclidean)(features, self.codebook)
 
     def keep(self, codes: Tensor) -> Self:
         """See `Tokenizer.keep`; the Gumbel family's logits are reduced with the codebook."""
@@ -264,7 +277,7 @@ class VQGAN(Tokenizer):
         return super().keep(codes)
 
     def decode_vectors(self, vectors: Tensor) -> Tensor:
-        """Maps vectors [B, d, h, w] to images [B, 3, h*patch, w*patch], about in [0, 1], not clamped."""
-        if self._search == "cosine":
+        """Maps vectors [B, d, h, w] to images [B, C, h*patch, w*patch], about in [0, 1], not clamped."""
+        if self.unit_codes:
             vectors = F.normalize(vectors, dim=1)
         return (self.decoder(self.post_quant_conv(vectors)) + 1) / 2

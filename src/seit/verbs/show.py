@@ -81,7 +81,7 @@ def show(
         pictures: tuple[np.ndarray, ...] = (picture,)
         if originals is not None and name in places:
             data = originals[places[name]].read()
-            pictures = (to_view(decode(data, name), preprocessing), picture)
+            pictures = (to_view(decode(data, name, decoder.channels), preprocessing), picture)
         tiles.append(Tile(pictures, (name,)))
     both = all(len(tile.pictures) == 2 for tile in tiles)
     if source is not None and not both:
@@ -96,7 +96,7 @@ def show(
 
 @torch.inference_mode()
 def decode_rows(dataset: TokenDataset, decoder: Tokenizer, rows: np.ndarray) -> list[np.ndarray]:
-    """Returns the pictures uint8 [H, W, 3] that rows of a data set decode to."""
+    """Returns the pictures uint8 [H, W, C] that rows of a data set decode to."""
     codes = torch.from_numpy(dataset.used_codes[dataset.ids(rows)].astype(np.int64))
     images = decoder.decode(codes.to(decoder.codebook.device))
     return list((images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
