@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as Pillow
+from typer.testing import CliRunner
 
 from seit import tokenizers
+from seit.cli import app
 from seit.errors import ImageError, TokenizerError
 from seit.images import decode, to_view
+from seit.store import TokenDataset
 from seit.tokenizers.conv import ConvTokenizer
 from seit.tokenizers.vit_vqgan import ViTVQGAN
 from seit.tokenizers.vqgan import VQGAN
+from seit.verbs.show import decode_rows, show
+from seit.verbs.tokenize import tokenize
 
 VIEW = {"size": 16, "resize": "squash", "interpolation": "bicubic"}
 
@@ -79,3 +84,35 @@ def test_other_numbers_of_channels_are_in_no_picture_file(tmp_path: Path) -> Non
     data = saved(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
     with pytest.raises(ImageError, match=r"no 2 channels.*grey.*RGBA"):
         decode(data, "a.png", 2)
+
+
+@pytest.mark.parametrize(("family", "channels", "width"), [("vit-vqgan", 1, 64), ("conv", 4, 8)])
+def test_a_domain_of_ones_own_from_training_to_decoded_tokens(
+    family: str, channels: int, width: int, tmp_path: Path
+) -> None:
+    draw, folder = np.random.default_rng(0), tmp_path / "pictures"
+    folder.mkdir()
+    pictures = []
+    for number in range(40):
+        coarse = draw.integers(0, 256, (2, 2, channels), np.uint8)
+        bands = [
+            Pillow.fromarray(coarse[..., c]).resize((16, 16), Pillow.Resampling.BILINEAR) for c in range(channels)
+        ]
+        picture = Pillow.merge("RGBA", bands) if channels == 4 else bands[0]
+        picture.save(folder / f"{number:02}.png")
+        pictures.append(np.asarray(picture).reshape(16, 16, channels))
+    out, store = tmp_path / "mine.safetensors", tmp_path / "x.tokens"
+    call = f"tokenizer train {folder} --out {out} --family {family} --channels {channels} --width {width} --depth 1"
+    sizes = "--patch 4 --codes 32 --code-dim 6 --size 16 --pixels 2048 --steps 100 --device cpu --quiet"
+    crops = "--sides 16 " if family == "conv" else ""
+    done = CliRunner().invoke(app, f"{call} {crops}{sizes}")
+    assert done.exit_code == 0, done.output
+    tokenize(folder, store, tokenizer=out, device="cpu", workers=0)
+    dataset, tokenizer = TokenDataset(store), tokenizers.load(out)
+    rows = np.arange(len(dataset))
+    decoded = np.stack(decode_rows(dataset, tokenizer, rows)).astype(float)
+    wanted = np.stack([pictures[int(name.removesuffix(".png"))] for name in dataset.names(rows)]).astype(float)
+    assert decoded.shape == wanted.shape
+    error = np.mean((decoded - wanted) ** 2)
+    assert error < 0.7 * np.mean((wanted.mean((0, 1, 2)) - wanted) ** 2)
+    assert show(store, tmp_path / "s.png", tokenizer=out, rows=3)["originals"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 from seit import tokenizers
 from seit.errors import TokenizerError
 from seit.tokenizers import Tokenizer
+from seit.tokenizers.checkpoints import build
+from seit.tokenizers.layouts import layout_of
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -40,18 +43,19 @@ def reference(golden: dict[str, Any], state: dict[str, torch.Tensor]) -> Any:
     config, inner = golden["config"], golden["config"]["ddconfig"]
     levels = len(inner["ch_mult"])
     here = [inner["resolution"] // 2**level in inner["attn_resolutions"] for level in range(levels)]
-    model = diffusers.VQModel(
-        block_out_channels=[inner["ch"] * m for m in inner["ch_mult"]],
-        layers_per_block=inner["num_res_blocks"],
-        latent_channels=inner["z_channels"],
-        vq_embed_dim=config["embed_dim"],
-        num_vq_embeddings=config["n_embed"],
-        norm_num_groups=32,
-        down_block_types=["AttnDownEncoderBlock2D" if a else "DownEncoderBlock2D" for a in here],
-        up_block_types=["AttnUpDecoderBlock2D" if a else "UpDecoderBlock2D" for a in reversed(here)],
-        mid_block_add_attention=inner.get("attn_type") != "none",
-        sample_size=inner["resolution"],
-    )
+    with torch.device("meta"):
+        model = diffusers.VQModel(
+            block_out_channels=[inner["ch"] * m for m in inner["ch_mult"]],
+            layers_per_block=inner["num_res_blocks"],
+            latent_channels=inner["z_channels"],
+            vq_embed_dim=config["embed_dim"],
+            num_vq_embeddings=config["n_embed"],
+            norm_num_groups=32,
+            down_block_types=["AttnDownEncoderBlock2D" if a else "DownEncoderBlock2D" for a in here],
+            up_block_types=["AttnUpDecoderBlock2D" if a else "UpDecoderBlock2D" for a in reversed(here)],
+            mid_block_add_attention=inner.get("attn_type") != "none",
+            sample_size=inner["resolution"],
+        )
     renamed = {}
     for key, value in state.items():
         new = key
@@ -66,8 +70,8 @@ def reference(golden: dict[str, Any], state: dict[str, torch.Tensor]) -> Any:
                 new = new.replace(old, name)
             value = value.flatten(1) if value.ndim == 4 else value
         renamed[new] = value
-    model.load_state_dict(renamed)
-    return model.eval()
+    model.load_state_dict(renamed, assign=True)
+    return model.requires_grad_(False).eval()
 
 
 def check(model: Any, tokenizer: Tokenizer, image: torch.Tensor) -> None:
@@ -87,6 +91,30 @@ def test_our_vqgan_and_diffusers_agree_on_other_images_than_the_golden_ones(name
     golden, path = by_rule.original_file(name, tmp_path)
     model = reference(golden, by_rule.weights(name)[1])
     check(model, tokenizers.load(path), by_rule.image("another", 3, 64, 48))
+
+
+L2 = (
+    "taming-imagenet-f16-1024",
+    "taming-imagenet-f16-16384",
+    "ldm-vq-f4",
+    "ldm-vq-f4-noattn",
+    "ldm-vq-f8",
+    "ldm-vq-f8-n256",
+    "ldm-vq-f16",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", L2)
+def test_a_published_size_agrees_with_diffusers_on_a_picture_of_odd_sides(name: str) -> None:
+    layout = by_rule.shared_json("layouts", name)
+    draw, state = torch.Generator().manual_seed(1), {}
+    for key, shape in layout["inference"].items():
+        spread = 1.0 if key == "quantize.embedding.weight" else math.prod(shape[1:]) ** -0.5 if shape[1:] else 0.1
+        norm = float(len(shape) == 1 and not key.endswith("bias"))
+        state[key] = norm + spread * torch.randn(shape, generator=draw)
+    ours = build(layout_of(state, {}, Path(name)), state, Path(name))
+    check(reference(layout, state), ours, by_rule.image("odd", 1, 67, 50))
 
 
 def test_a_folder_of_diffusers_opens_and_saves_as_ours(tmp_path: Path) -> None:

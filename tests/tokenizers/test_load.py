@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import tomllib
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +16,7 @@ import colours as example
 import pytest
 import torch
 from colours import colours
+from PIL import Image as Pillow
 from safetensors import safe_open
 
 from seit import tokenizers
@@ -20,6 +25,7 @@ from seit.tokenizers.conv import ConvTokenizer
 from seit.tokenizers.vit_vqgan import ViTVQGAN
 from seit.tokenizers.vqgan import SEARCHES, VQGAN
 from seit.verbs.convert_tokenizer import convert_tokenizer, push_to_hub
+from seit.verbs.tokenize import tokenize
 
 VIEW = {"size": 64, "resize": "squash", "interpolation": "bicubic"}
 KINDS = ("conv", "vit", *SEARCHES)
@@ -129,15 +135,34 @@ def test_a_damaged_file_of_ours_is_named(damage: str, tmp_path: Path) -> None:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Installs the documentation's example as a package would be."""
-    about = tmp_path / "site" / "colours-1.0.dist-info"
-    about.mkdir(parents=True)
-    (tmp_path / "site" / "colours.py").write_text(example.SOURCE)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: colours\nVersion: 1.0\n")
-    line = example.ENTRY.splitlines()[1].replace('"', "")
-    (about / "entry_points.txt").write_text(f"[seit.tokenizers]\n{line}\n")
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    monkeypatch.delitem(__import__("sys").modules, "colours")
+    """Lets pip install a wheel of the documentation's example, the entry point as that page has it."""
+    site = tmp_path / "site"
+    wheel, about = tmp_path / "colours-1.0-py3-none-any.whl", "colours-1.0.dist-info"
+    points = {
+        name: value for _, group in tomllib.loads(example.ENTRY)["project"].items() for name, value in group.items()
+    }
+    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in found.items()) for group, found in points.items()]
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("colours.py", example.SOURCE)
+        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: colours\nVersion: 1.0\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/entry_points.txt", "".join(lines))
+        archive.writestr(f"{about}/RECORD", "")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-index",
+        "--no-deps",
+        "--target",
+        str(site),
+        str(wheel),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.delitem(sys.modules, "colours")
 
 
 @pytest.mark.usefixtures("installed")
@@ -150,6 +175,11 @@ def test_the_documentations_tokenizer_is_found_by_its_entry_point(tmp_path: Path
     assert (tokenizer.decode(tokenizer.encode(flat)) - flat).abs().max() <= 1 / 32
     tokenizers.save(tokenizer, tmp_path / "c.safetensors", {})
     assert tokenizers.load(tmp_path / "c.safetensors").identity() == tokenizer.identity()
+    (tmp_path / "pictures").mkdir()
+    for number in range(3):
+        Pillow.new("RGB", (64, 64), (40 * number, 100, 200)).save(tmp_path / "pictures" / f"{number}.png")
+    said = tokenize(tmp_path / "pictures", tmp_path / "x.tokens", tokenizer="colours", device="cpu", workers=0)
+    assert (said["images"], said["grid"], said["tokenizer"]["name"]) == (3, [32, 32], "colours")
 
 
 def test_a_family_that_no_package_has_says_so(tmp_path: Path) -> None:

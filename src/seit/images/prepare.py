@@ -49,10 +49,10 @@ class Preparation:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """[H, W, 3] of a view."""
+        """[H, W, C] of a view."""
         size = self.preprocessing["size"]
         height, width = size if isinstance(size, (list, tuple)) else (size, size)
-        return height, width, 3
+        return height, width, self.preprocessing.get("channels", 3)
 
 
 def source_hash(data: bytes) -> int:
@@ -66,7 +66,7 @@ def prepare(images: Sequence[Image], how: Preparation, out: np.ndarray) -> list[
     Args:
         images: n of them.
         how: their views, v each.
-        out: uint8 [n * v, H, W, 3], written; the rows of an image that cannot be decoded become zero.
+        out: uint8 [n * v, H, W, C], written; the rows of an image that cannot be decoded become zero.
 
     Returns:
         What is known of each image.
@@ -86,7 +86,7 @@ def prepare(images: Sequence[Image], how: Preparation, out: np.ndarray) -> list[
 
 def _views(image: Image, data: bytes, how: Preparation, rows: np.ndarray) -> Facts:
     """Writes one image's views."""
-    picture = decode(data, image.name)
+    picture = decode(data, image.name, how.shape[2])
     boxes = how.views.boxes(image.name, *picture.size, image.boxes)
     flips = how.views.flips(image.flips)
     # A crop meets the view's corners exactly, whatever the whole image would do.

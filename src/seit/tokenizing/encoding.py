@@ -35,11 +35,12 @@ class Encoder:
             )
         self.tokenizer, self.precision, self.compiled = tokenizer, precision, compiled
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # its rounding moves ids
-        self._encode = torch.compile(tokenizer.encode, dynamic=False) if compiled else tokenizer.encode
+        # The search stays as it is: compiled, it would be one block over all cells and codes.
+        self._features = torch.compile(tokenizer.features, dynamic=False) if compiled else tokenizer.features
 
     @torch.inference_mode()
     def start(self, views: np.ndarray) -> torch.Tensor:
-        """Copies uint8 views [n, H, W, 3] to the device and starts to encode them; returns ids [n, h, w] on it.
+        """Copies uint8 views [n, H, W, C] to the device and starts to encode them; returns ids [n, h, w] on it.
 
         A GPU may still be at work when this returns; `.cpu()` waits for it.
         """
@@ -47,10 +48,10 @@ class Encoder:
         pixels = torch.from_numpy(views).to(device)
         images = pixels.permute(0, 3, 1, 2).float().div_(255)  # channels-last in memory, as convolutions like it
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return self._encode(images)
+            return self.tokenizer.search(self._features(images))
 
     def ids(self, views: np.ndarray) -> np.ndarray:
-        """Returns the ids [n, h, w] of uint8 views [n, H, W, 3]."""
+        """Returns the ids [n, h, w] of uint8 views [n, H, W, C]."""
         return self.start(views).cpu().numpy()
 
     def provenance(self) -> dict[str, str]:
