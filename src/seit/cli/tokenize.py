@@ -34,7 +34,7 @@ PrivateHosts = Annotated[
     bool, typer.Option("--allow-private-hosts", help="URLs of a list may lead into private networks.")
 ]
 Engine = Annotated[str, typer.Option(help="local, or ray (the cluster that Ray finds).")]
-Workers = Annotated[int | None, typer.Option(help="Decode processes; 0: threads. By default what pays.", min=0)]
+Workers = Annotated[int | None, typer.Option(help="Decode processes (0: threads), or Ray encoders.", min=0)]
 Batch = Annotated[
     int | None, typer.Option(help="Images encoded at once; about a million pixels by default.", min=1)
 ]

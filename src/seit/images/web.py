@@ -7,6 +7,7 @@ the environment are not used: they would resolve the name themselves.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
 import socket
@@ -22,6 +23,7 @@ LARGEST = 64 << 20
 SECONDS = 30.0
 REDIRECTS = 5
 TRIES = 3
+PAUSE = 0.5  # seconds before the second try, twice that before the third
 _AGENT = f"seit/{__version__} (image data set tool)"
 _NOT_FOUND = "remove it from the list"
 
@@ -47,7 +49,7 @@ def fetch(url: str, *, private: bool = False, largest: int = LARGEST, seconds: f
         except _MayPass as error:
             if attempt == TRIES - 1:
                 raise ImageError(error.what, url, error.cure) from error
-            time.sleep(0.5 * 2**attempt)
+            time.sleep(PAUSE * 2**attempt)
     raise AssertionError("unreachable")
 
 
@@ -61,7 +63,7 @@ def _once(url: str, private: bool, largest: int, deadline: float) -> bytes:
     for _ in range(REDIRECTS + 1):
         connection, target = _connect(at, url, private, deadline)
         # A server may drip bytes just fast enough for every single read: the whole exchange has one end.
-        watch = threading.Timer(max(0.0, deadline - time.monotonic()), _shut, [connection])
+        watch = threading.Timer(max(0.0, deadline - time.monotonic()), _shut, [connection.sock])
         watch.daemon = True
         watch.start()
         try:
@@ -71,7 +73,10 @@ def _once(url: str, private: bool, largest: int, deadline: float) -> bytes:
             if answer.status in (301, 302, 303, 307, 308):
                 at = urljoin(at, answer.getheader("Location") or "")
                 continue
-            return _body(answer, url, largest)
+            data = _body(answer, url, largest)
+            if time.monotonic() < deadline:  # else the watch may have cut off a body of unknown length
+                return data
+            raise TimeoutError
         except (OSError, http.client.HTTPException, ValueError) as error:
             late = time.monotonic() >= deadline
             what = "took too long" if late else f"broke off ({type(error).__name__}: {str(error)[:80]})"
@@ -92,16 +97,14 @@ def _body(answer: http.client.HTTPResponse, url: str, largest: int) -> bytes:
     if len(data) > largest:
         raise ImageError(f"is larger than {largest} bytes", url, _NOT_FOUND)
     if answer.length:  # what was promised and did not come
-        raise _MayPass(f"broke off after {len(data)} bytes", url, "try again later, or remove it from the list")
+        raise http.client.IncompleteRead(data, answer.length)
     return data
 
 
-def _shut(connection: http.client.HTTPConnection) -> None:
-    try:
-        if connection.sock is not None:
-            connection.sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # it has ended by itself
+def _shut(connected: socket.socket) -> None:
+    """Ends a connection under who reads from it; http.client itself forgets the socket once it has the headers."""
+    with contextlib.suppress(OSError):  # it has ended by itself
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 def _connect(at: str, url: str, private: bool, deadline: float) -> tuple[http.client.HTTPConnection, str]:

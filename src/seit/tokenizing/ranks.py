@@ -25,7 +25,7 @@ class Rank:
 
     @classmethod
     def of_environment(cls) -> Rank:
-        """Reads what torchrun sets (RANK, WORLD_SIZE, LOCAL_RANK).
+        """Reads what torchrun sets (RANK, WORLD_SIZE, LOCAL_RANK); ranks never wait for each other.
 
         Raises:
             SeitError: they are no numbers that fit each other.
@@ -35,9 +35,8 @@ class Rank:
         if not texts[1]:
             return cls()
         if not all(text.isdigit() for text in texts) or int(texts[0]) >= int(texts[1]):
-            raise SeitError(
-                f"are {', '.join(map(repr, texts))}", ", ".join(names), "start with torchrun, or unset them"
-            )
+            what, cure = f"are {', '.join(map(repr, texts))}", "start with torchrun, or unset them"
+            raise SeitError(what, ", ".join(names), cure)
         return cls(*map(int, texts))
 
     def device(self, device: str) -> str:

@@ -75,7 +75,8 @@ def tokenize(
         max_bad: the limit.
         image_column, label_column, classes, allow_private_hosts: see `seit.images.open_source`.
         engine: "local", or "ray" for the cluster that Ray finds.
-        workers: decode processes; 0 decodes in threads. By default one a core, or threads for few images.
+        workers: decode processes; 0 decodes in threads. By default one a core, or threads for few images. With Ray:
+            encoders; by default one a GPU of the cluster, or one a node.
         batch: images that are encoded at once; by default about a million pixels.
         precision: of the network before the code search, "float32" or "bfloat16".
         compiled: let torch compile the network.
@@ -142,6 +143,11 @@ class _Job:
             bar.update(len(found))
             self.quarantine.add(bad_of(found))
 
+        if self.engine == "ray":
+            from seit.tokenizing import on_ray
+
+            yield from on_ray.run(self.plan, waiting, self.encoder, self.device, self.workers, seen)
+            return
         images = sum(len(shard.images) for shard in waiting)
         processes = processes_for(images) if self.workers is None else self.workers
         for shard, staged in local.run(self.plan, waiting, self.encoder, processes, seen):
