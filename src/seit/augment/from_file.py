@@ -37,8 +37,8 @@ class FromFile:
         grid = (picture.height, picture.width)
         boxes = resized_boxes(torch.from_numpy(u[None, 1:]), grid, self.crop.scale, self.crop.ratio)
         top, left, height, width = boxes[0].tolist()
-        box = (left, top, left + width, top + height)
-        view = picture.resize(self.size[::-1], Image.Resampling.BICUBIC, box)  # antialiased
+        view = picture.crop((left, top, left + width, top + height))
+        view = view.resize(self.size[::-1], Image.Resampling.BICUBIC)  # antialiased
         if u[0] < self.flip.probability:
             view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         image = np.array(view)

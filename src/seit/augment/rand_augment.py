@@ -45,6 +45,7 @@ def _operations(magnitude: float, std: float, side: int) -> TimmRandAugment:
     settings = {
         "translate_const": int(side * 0.45),
         "img_mean": _MEAN,
+        "magnitude_max": 9.999,  # at 10 timm asks Pillow for pictures of 0 bits, which it refuses
         "interpolation": Image.Resampling.BICUBIC,
     }
     return rand_augment_transform(f"rand-m{magnitude:g}-mstd{std:g}-inc1", settings)

@@ -1,0 +1,89 @@
+"""What each process does that `test_ranks.py` starts with `torchrun`: python ranks_program.py FOLDER TOKENS."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+sys.path.insert(0, str(Path(__file__).parent))
+from test_loop import Toy
+from test_split_batches import SMALL, trained
+
+import seit.cli
+from seit import ranks
+from seit.augment.draws import Draws
+from seit.evaluation import accuracy, mean_average_precision
+from seit.training import loop
+
+
+def watch(folder: Path) -> None:
+    """Notes the positions that this process is fed."""
+    feed = loop._feed
+
+    def noted(rows, recipe, plan, step):
+        for batch in feed(rows, recipe, plan, step):
+            with open(folder / f"fed-{ranks.count()}-{ranks.rank()}.jsonl", "a") as file:
+                file.write(json.dumps([batch.epoch, batch.positions.tolist()]) + "\n")
+            yield batch
+
+    loop._feed = noted
+
+
+def logits_of(ids: torch.Tensor) -> torch.Tensor:
+    """Returns logits [n, 3] that depend on the ids alone."""
+    keys = ids.flatten(1).sum(1).long()
+    return Draws(0, 0, keys, batch=1).uniform("logits", 3)
+
+
+class Several(Toy):
+    """Rows of several classes."""
+
+    def batch(self, indices):
+        ids, labels = super().batch(indices)
+        return ids, (labels[:, None] <= range(3))
+
+
+def call(folder: Path, name: str, *arguments: object) -> None:
+    """Calls the command line; notes its exit code and what this process printed."""
+    sys.argv = ["seit", *map(str, arguments), "--json"]
+    code = 0
+    with open(folder / f"{name}-{ranks.rank()}.txt", "w") as out, contextlib.redirect_stdout(out):
+        try:
+            seit.cli.main()
+        except SystemExit as end:
+            code = end.code
+    (folder / f"{name}-{ranks.rank()}.code").write_text(str(code))
+
+
+def main() -> None:
+    """Trains in whole and in part, and evaluates; rank 0 writes what it found."""
+    folder, tokens = map(Path, sys.argv[1:])
+    ranks.join("cpu")
+    torch.set_num_threads(1)
+    assert ranks.count() == 2
+    found = {}
+    for name, rows in (("even", Toy(41)), ("odd", Toy(9))):
+        weights, _ = trained(SMALL, folder / name, rows)
+        if ranks.rank() == 0:
+            save_file(weights, folder / f"{name}.safetensors")
+    found["accuracy"] = accuracy(logits_of, Toy(41, seed=3), ["a", "b", "c"], silent=True)
+    found["precision"] = mean_average_precision(logits_of, Several(41, seed=3), ["a", "b", "c"])
+    settings = ["--set", "epochs=2", "--set", "batch_size=20", "--set", "precision=float32"]
+    call(folder, "command", "train", tokens, "--out", folder / "run", *settings)
+    call(folder, "wrong", "train", tokens, "--out", tokens)
+    watch(folder)
+    try:
+        trained(SMALL, folder / "stopped", Toy(41), stop=2)
+    except KeyboardInterrupt:
+        found["stopped"] = True
+    if ranks.rank() == 0:
+        (folder / "found.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Two processes that `torchrun` starts train to the weights of one, evaluate exactly, and hand over to one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import ranks_program
+from safetensors.torch import load_file
+from test_loop import Toy
+from test_split_batches import SMALL, trained
+
+import seit
+from seit.evaluation import accuracy, mean_average_precision
+from seit.training import loop
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def two(tokens, tmp_path_factory) -> Path:
+    """What two processes left: one start for all tests, because it costs seconds."""
+    folder = tmp_path_factory.mktemp("two")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += map(str, [HERE / "ranks_program.py", folder, tokens])
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize(("name", "count"), [("even", 41), ("odd", 9)])
+def test_two_processes_train_to_the_weights_of_one(name, count, two, tmp_path):
+    """With CutMix, Emb-Noise and stochastic depth; of nine rows, one short batch, the two get unlike parts."""
+    one, _ = trained(SMALL, tmp_path / "one", Toy(count))
+    found = load_file(two / f"{name}.safetensors")
+    assert max((one[key] - found[key]).abs().max() for key in one) < 1e-4
+
+
+def test_the_sums_of_two_processes_are_the_accuracy_of_all_rows(two):
+    found = json.loads((two / "found.json").read_text())
+    one = accuracy(ranks_program.logits_of, Toy(41, seed=3), ["a", "b", "c"], silent=True)
+    assert found["accuracy"] == one
+    assert one["rows"] == 41
+    several = mean_average_precision(ranks_program.logits_of, ranks_program.Several(41, seed=3), ["a", "b", "c"])
+    assert found["precision"] == several
+
+
+def test_one_process_goes_on_from_two_in_the_same_order(two, tmp_path, monkeypatch):
+    assert json.loads((two / "found.json").read_text())["stopped"]
+    monkeypatch.setattr(loop, "_feed", loop._feed)
+    ranks_program.watch(two)
+    found, _ = trained(SMALL, two / "stopped", Toy(41))
+    one, _ = trained(SMALL, tmp_path / "one", Toy(41))
+    assert max((one[key] - found[key]).abs().max() for key in one) < 1e-4
+
+    def fed(name):
+        return [json.loads(line) for line in (two / name).read_text().splitlines()]
+
+    both = zip(fed("fed-2-0.jsonl"), fed("fed-2-1.jsonl"), strict=True)
+    steps = [[epoch, sorted(mine + theirs)] for (epoch, mine), (_, theirs) in both]
+    alone = fed("fed-1-0.jsonl")
+    # Stopped in the second epoch's evaluation, so it goes on from the checkpoint of the first.
+    whole = [[epoch, list(range(12 * step, 12 * step + 12))] for epoch in range(3) for step in range(3)]
+    assert steps == whole[:6]
+    assert alone[:6] == whole[3:]
+
+
+def test_the_command_line_prints_once_and_leaves_one_run(two):
+    assert [(two / f"command-{rank}.code").read_text() for rank in (0, 1)] == ["0", "0"]
+    result = json.loads((two / "command-0.txt").read_text())
+    assert (two / "command-1.txt").read_text() == ""
+    assert result["held_out_rows"] == 24
+    lines = [json.loads(line) for line in (two / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 6]
+    assert seit.load(two / "run").classes == ["circle", "square", "stripes"]
+    # What rank 0 finds on the disk stops all of them.
+    assert [(two / f"wrong-{rank}.code").read_text() for rank in (0, 1)] == ["1", "1"]
+    assert "exists and is not a run" in (two / "wrong-0.txt").read_text()
