@@ -39,10 +39,12 @@ def test_a_photo_is_shrunk_stays_alike_and_is_a_fraction_of_its_png():
 def test_every_mode_of_picture_becomes_rgb():
     for mode in ("1", "L", "P", "RGBA", "CMYK"):
         assert as_image(Image.new(mode, (5, 4))).mode == "RGB"
-    assert as_image(np.zeros((4, 5), np.uint8)).size == (5, 4)
+    for shape in ((4, 5), (4, 5, 1), (4, 5, 3), (4, 5, 4)):
+        picture = as_image(np.full(shape, 7, np.uint8))
+        assert (picture.mode, picture.size, picture.getpixel((1, 1))) == ("RGB", (5, 4), (7, 7, 7))
 
 
-@pytest.mark.parametrize("shape", [(3, 32, 32), (0, 4, 3), (4, 4, 4), (2, 4, 4, 3)])
+@pytest.mark.parametrize("shape", [(3, 32, 32), (0, 4, 3), (4, 4, 2), (2, 4, 4, 3)])
 def test_an_array_of_another_shape_is_refused_with_the_cure(shape):
     with pytest.raises(ImageError, match=r"uint8 \[H, W, 3\]|leave it out"):
         as_image(np.zeros(shape, np.uint8))
