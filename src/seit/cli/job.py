@@ -206,7 +206,7 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
     """Returns values as a person reads them: shares of 1 as percent, floats short."""
     shown = {}
     for name, value in values.items():
-        share = name in ("top1", "top5", "data_wait_share")
+        share = name.removeprefix("best_") in ("top1", "top5", "map", "data_wait_share")
         shown[name] = f"{100 * value:.2f}%" if share else f"{value:.1f}" if isinstance(value, float) else value
     return shown
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import time
@@ -147,6 +148,8 @@ def fit(
                 saved = time.monotonic()
     if state.average is not None:
         model.load_state_dict(state.shown.state_dict())
+    if ranks.rank() == 0 and state.step and model.config.classes > 1:
+        _warn(folder, model.config.classes)
     seconds = time.monotonic() - started
     return {
         **values,
@@ -277,6 +280,18 @@ def _record(state: State, values: dict[str, Any]) -> None:
             state.shown.save_pretrained(state.folder / BEST)
         with open(state.folder / METRICS, "a") as file:
             file.write(json.dumps(values) + "\n")
+
+
+def _warn(folder: Path, classes: int) -> None:
+    """Says so if the run ended no better than by guessing (cross-entropy; BCE's mean over classes is far below)."""
+    loss = json.loads((folder / METRICS).read_text().splitlines()[-1])["loss"]
+    if loss > math.log(classes):
+        logging.getLogger(__name__).warning(
+            "the loss ended at %.2f, above the %.2f of guessing among %d classes; lower the learning rate",
+            loss,
+            math.log(classes),
+            classes,
+        )
 
 
 def _shown(values: dict[str, float]) -> str:
