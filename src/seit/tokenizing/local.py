@@ -17,7 +17,7 @@ def run(
     plan: Plan,
     waiting: list[Shard],
     encoder: Encoder,
-    processes: int,
+    decoders: Decoders,
     seen: Callable[[Sequence[Facts | Bad]], None],
 ) -> Iterator[tuple[Shard, Staged]]:
     """Encodes shards one after another, yielding each when it is finished.
@@ -29,7 +29,7 @@ def run(
         plan: the whole plan.
         waiting: the shards to do.
         encoder: the tokenizer on its device.
-        processes: decode processes; 0 for threads.
+        decoders: what makes its views.
         seen: told what is known of the images of each encoded batch; may raise.
     """
     work = [(shard, last) for shard in waiting for last in _lasts(plan, shard)]
@@ -37,14 +37,13 @@ def run(
     ids: list[np.ndarray] = []
     found: list[Facts | Bad] = []
     pending: tuple[torch.Tensor, list[Facts | Bad], Shard, bool] | None = None
-    with Decoders(plan.how, plan.batch, processes) as decoders:
-        for (shard, last), (views, facts) in zip(work, decoders.batches(images), strict=True):
-            started = encoder.start(views)
-            if pending is not None:
-                yield from _finish(plan, pending, ids, found, seen)
-            pending = (started, facts, shard, last)
+    for (shard, last), (views, facts) in zip(work, decoders.batches(images), strict=True):
+        started = encoder.start(views)
         if pending is not None:
             yield from _finish(plan, pending, ids, found, seen)
+        pending = (started, facts, shard, last)
+    if pending is not None:
+        yield from _finish(plan, pending, ids, found, seen)
 
 
 def _lasts(plan: Plan, shard: Shard) -> Iterator[bool]:

@@ -23,7 +23,7 @@ from seit.store import TokenDataset, TokenWriter, is_finished
 from seit.store.describe import describe
 from seit.tokenizers.base import Tokenizer
 from seit.tokenizing import local
-from seit.tokenizing.decoders import processes_for
+from seit.tokenizing.decoders import Decoders, processes_for
 from seit.tokenizing.encoding import Encoder, settings
 from seit.tokenizing.plan import Plan, Shard, Staged
 from seit.tokenizing.quarantine import Quarantine, bad_of, report_path, write_report
@@ -150,8 +150,9 @@ class _Job:
             return
         images = sum(len(shard.images) for shard in waiting)
         processes = processes_for(images) if self.workers is None else self.workers
-        for shard, staged in local.run(self.plan, waiting, self.encoder, processes, seen):
-            yield shard, staged, self.encoder.provenance()
+        with Decoders(self.plan.how, self.plan.batch, processes) as decoders:
+            for shard, staged in local.run(self.plan, waiting, self.encoder, decoders, seen):
+                yield shard, staged, self.encoder.provenance()
 
 
 def _write(

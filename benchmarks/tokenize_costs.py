@@ -1,0 +1,225 @@
+"""Times `seit tokenize` against its parts: is the encoder ever starved, and is anything lost around decoding?
+
+    python benchmarks/tokenize.py --json [--quick] [--device cuda]
+
+Throughputs as ratios, each the median of interleaved pairs on the same images, with quartiles:
+
+- end_to_end_over_encoder: the job (decode, resize, hash, encode, stage) over the bare encoder on the same batches,
+  decoded before; ViT-VQGAN small with random weights at 256 pixels. On a CPU both share the cores.
+- end_to_end_over_device: the same job with an encoder that only waits, a quarter longer than decoding takes, as a
+  GPU would that does not share the cores, over that waiting alone.
+- end_to_end_over_image_io: the job with an encoder that costs nothing over bare decode + resize + hash in as many
+  processes, started before the clock on both sides.
+- search_share_of_encoder: see search_share.py.
+
+Images are the package's photos (mean 119 kB), copied until there are enough. --quick takes fewer, about a minute on
+two free cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import search_share
+import torch
+
+from seit.device import machine, resolve
+from seit.images import Preparation, Source, Views, open_source, prepare
+from seit.images.prepare import Facts
+from seit.progress import quiet
+from seit.store import TokenWriter
+from seit.tokenizers.vit_vqgan import SIZES, ViTVQGAN
+from seit.tokenizing import local
+from seit.tokenizing.decoders import Decoders, cores
+from seit.tokenizing.encoding import Encoder
+from seit.tokenizing.plan import Plan
+
+PREPROCESSING = {"size": 256, "resize": "squash", "interpolation": "bicubic"}
+HOW = Preparation(PREPROCESSING, Views())
+
+
+class Waiting:
+    """An encoder that takes `seconds` a batch and no core."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self._ids, self._until = seconds, torch.zeros(1, 32, 32, dtype=torch.int64), 0.0
+
+    def start(self, views: np.ndarray) -> Waiting:
+        """Begins a batch when the last has ended, as a device's queue does."""
+        self._ids = torch.zeros(len(views), 32, 32, dtype=torch.int64)
+        self._until = max(self._until, time.perf_counter()) + self.seconds
+        return _Pending(self._ids, self._until) if self.seconds else self._ids
+
+
+class _Pending:
+    def __init__(self, ids: torch.Tensor, until: float) -> None:
+        self.ids, self.until = ids, until
+
+    def cpu(self) -> torch.Tensor:
+        """Waits for the batch."""
+        time.sleep(max(0.0, self.until - time.perf_counter()))
+        return self.ids
+
+
+def main() -> None:
+    """Prints one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print JSON on one line")
+    parser.add_argument("--quick", action="store_true", help="fewer images, about a minute")
+    parser.add_argument("--device", default="auto", help="where the real encoder runs")
+    parser.add_argument("--pairs", type=int, default=10, help="of every ratio")
+    parser.add_argument("--workers", type=int, default=cores(), help="decode processes")
+    options = parser.parse_args()
+    quiet()
+    device = resolve(options.device)
+    fast = device != "cpu"
+    with tempfile.TemporaryDirectory() as folder:
+        few = (512 if fast else 4) if options.quick else (4096 if fast else 32)
+        many = 84 if options.quick else 840
+        result = {
+            "schema": 1,
+            **over_encoder(Path(folder), few, options.pairs, options.workers, device),
+            **over_image_io(Path(folder), many * (4 if fast else 1), options.pairs, options.workers),
+        }
+    search = search_share.measure(options.quick, device)
+    result |= search | {"quick": options.quick, "workers": options.workers, "machine": machine(device)}
+    print(json.dumps(result) if options.json else json.dumps(result, indent=2))
+
+
+def over_encoder(folder: Path, images: int, pairs: int, workers: int, device: str) -> dict[str, Any]:
+    """Measures the job against the bare encoder."""
+    source = photos(folder / f"encoder-{images}", images)
+    torch.manual_seed(0)
+    tokenizer = ViTVQGAN(**SIZES["small"], preprocessing=PREPROCESSING, name="random").eval().to(device)
+    encoder = Encoder(tokenizer.requires_grad_(False))
+    plan = Plan(source, HOW, {}, min(16, max(2, images // 2)))
+    decoded = [np.zeros((plan.batch, *HOW.shape), np.uint8) for shard in plan.shards for _ in plan.batches(shard)]
+    every = [batch for shard in plan.shards for batch in plan.batches(shard)]
+    for views, batch in zip(decoded, every, strict=True):
+        prepare(batch, HOW, views)
+
+    def bare() -> None:
+        for views in decoded:
+            encoder.ids(views)
+
+    # Below the number from which on the job takes processes, it takes threads.
+    with Decoders(HOW, plan.batch, workers if device != "cpu" else 0) as decoders:
+        found = ratios(pairs, bare, lambda: job(folder, plan, encoder, decoders))
+    per_second = {"encoder_images_per_s": images / found.pop("bare_s")}
+    return named("end_to_end_over_encoder", found) | per_second
+
+
+def over_image_io(folder: Path, images: int, pairs: int, workers: int) -> dict[str, Any]:
+    """Measures the job with encoders that take no core against bare decoding."""
+    source = photos(folder / f"io-{images}", images)
+    plan = Plan(source, HOW, {})
+    spans = [range(first, min(first + 8, images)) for first in range(0, images, 8)]
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers, _open, [source.name]) as pool, Decoders(HOW, plan.batch, workers) as decoders:
+
+        def bare() -> None:
+            for _ in pool.imap_unordered(_decode, spans):
+                pass
+
+        def free(seconds: float = 0.0) -> None:
+            job(folder, plan, Waiting(seconds), decoders)
+
+        free()
+        found = ratios(pairs, bare, free)
+        seconds = 1.25 * found.pop("bare_s")
+        batches = sum(-(-len(shard.images) // plan.batch) for shard in plan.shards)
+        slow = ratios(pairs, lambda: time.sleep(seconds), lambda: free(seconds / batches))
+    slow.pop("bare_s")
+    rate = {"image_io_images_per_s": images / (seconds / 1.25)}
+    return named("end_to_end_over_image_io", found) | named("end_to_end_over_device", slow) | rate
+
+
+def job(folder: Path, plan: Plan, encoder: Any, decoders: Decoders) -> None:
+    """Runs a plan to its last staged shard, as the verb does."""
+    out = folder / "out"
+    writer = TokenWriter(
+        out,
+        tokenizer={"name": "random", "identity": "0"},
+        codebook=None,
+        vocabulary=8192,
+        grid=(32, 32),
+        classes=[],
+        source={"name": "photos"},
+        plan=plan.hash,
+    )
+    for shard, staged in local.run(plan, plan.shards, encoder, decoders, lambda found: None):
+        writer.write(shard.number, shard.split, staged.ids, staged.labels, staged.rows)
+    shutil.rmtree(writer.partial)
+
+
+def ratios(pairs: int, bare: Callable[[], None], whole: Callable[[], None]) -> dict[str, Any]:
+    """Returns the median of bare seconds over whole seconds, its quartiles and the median bare seconds."""
+    bare()
+    whole()
+    times = [(spent(bare), spent(whole)) if number % 2 else spent_swapped(bare, whole) for number in range(pairs)]
+    found = [first / second for first, second in times]
+    low, middle, high = statistics.quantiles(found, n=4, method="inclusive")
+    return {
+        "median": round(middle, 4),
+        "quartiles": [round(low, 4), round(high, 4)],
+        "pairs": pairs,
+        "bare_s": statistics.median(first for first, _ in times),
+    }
+
+
+def spent(work: Callable[[], None]) -> float:
+    """Returns the seconds that a call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def spent_swapped(bare: Callable[[], None], whole: Callable[[], None]) -> tuple[float, float]:
+    """Times both, the second first: every other pair, so that a machine that slows down favours neither."""
+    second = spent(whole)
+    return spent(bare), second
+
+
+def named(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Returns a ratio under its name, and its spread beside it."""
+    return {name: found.pop("median"), f"{name}_spread": found}
+
+
+def photos(folder: Path, count: int) -> Source:
+    """Copies the package's photos until there are `count`."""
+    folder.mkdir()
+    data = [image.read() for image in open_source("photos")]
+    for number in range(count):
+        (folder / f"{number:05d}.jpg").write_bytes(data[number % len(data)])
+    return open_source(folder)
+
+
+_source: Source | None = None
+
+
+def _open(path: str) -> None:
+    """Lists the images once in a bare worker."""
+    global _source
+    _source = open_source(path)
+
+
+def _decode(span: range) -> int:
+    """Decodes, resizes and hashes some images, and gives nothing back."""
+    assert _source is not None
+    views = np.empty((len(span), *HOW.shape), np.uint8)
+    found: Iterator[Any] = iter(prepare([_source[i] for i in span], HOW, views))
+    return sum(isinstance(one, Facts) for one in found)
+
+
+if __name__ == "__main__":
+    main()
