@@ -106,7 +106,7 @@ def tokenize(
     columns = {
         "image_column": image_column,
         "label_column": label_column,
-        "classes": None if classes is None else os.path.abspath(classes),
+        "classes": None if classes is None else os.fspath(classes),
     }
     options = {"codec": codec, **settings(encoder)}
     key = _key(source, [columns, allow_private_hosts, views, seed, batch, options])
