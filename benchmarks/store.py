@@ -3,35 +3,31 @@
     python benchmarks/store.py --json [--quick] [--data DIR] [--work DIR]
 
 DIR (or SEIT_DATA) holds imagenet-samples-500, tiny-imagenet-50 and cifar10; --work keeps the tokenised ids for the
-next run. Everything runs on one core, speeds are the best of several passes. Ratios are bytes over H0 of the same
-ids: payload and offsets, and for the zero-order code labels too. Photos: tables are fitted on other photos and
-their mirror images. --quick takes about a minute, on fewer rows.
+next run. Everything runs on one core. h0_ratios are bytes over H0 of the same ids: payload and offsets, and for the
+zero-order code labels too. Photos: tables are fitted on other photos and their mirror images. Speeds are measured
+in turns (`store_speed.in_turns`); the `decode_images_per_s_*` are the best round of each. --quick takes about a
+minute where the ids are kept already, on fewer rows.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-import lzma
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
-import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import store_data
+import store_memory
 import store_rivals
+import store_speed
 import torch
-import zstandard
 
 from seit import codecs
 from seit.codecs import escape, learned_fit
@@ -80,23 +76,38 @@ def run(data: Path | None, work: Path | None, scratch: Path, quick: bool) -> dic
         "h0_ratio_default_cifar10": ratio(coders["cifar10"]["default"], cifar.held),
         "h0_ratio_smallest_photos": ratio(fitted["smallest"], photos.held),
     }
-    speeds = {mode: decode_rate(codec, photos.held, quick) for mode, codec in fitted.items()}
-    result |= {f"decode_images_per_s_{mode}": speed for mode, speed in speeds.items()}
-    result |= opening(big, IMAGENET, "1m28") | opening(big, 10_000_000, "10m")
+    result["decode"] = store_speed.decode_table(photos.held, fitted, 5 if quick else 40)
+    for mode in MODES:
+        result[f"decode_images_per_s_{mode}"] = result["decode"][f"ours_{mode}"]["best_images_per_s"]
+    for name, count in (("1m28", IMAGENET), ("10m", 10_000_000)):
+        result |= store_memory.opening(big.enlarged(count), name)
+    for workers in (0, 8):
+        result |= store_memory.epoch(big.path, workers, rows if workers == 0 else rows // 4)
     result["store_bytes"] = big.bytes
+    result["store_share_percent"] = {
+        part: 100 * big.bytes[part] / big.bytes["total"] for part in ledger(big.manifest, big.bytes["manifest"])
+    }
     result["table_bytes"] = {
         name: {mode: len(codec.to_bytes()) for mode, codec in modes.items()} for name, modes in coders.items()
     }
     result["table1_bytes_per_image"] = {name: table1(ids, coders[name]) for name, ids in sets.items()}
-    result["decode_images_per_s"] = decode_table(photos.held, speeds)
     count = 4000 if quick else 100_000
     ids, labels = resampled(photos, count)
-    (scratch / "rivals").mkdir()
     ours = write_store(scratch / "ours", photos, ids, labels)
-    result["instead"] = store_rivals.compare(ids, labels, opened(ours), ours, scratch / "rivals")
+    distinct = np.concatenate([photos.fit, photos.held])
+    result["instead"] = store_rivals.compare(ids, labels, distinct, ours, scratch, 5 if quick else 60)
     result["instead_rows"] = count
-    result["machine"] = {"cpu": platform.processor() or platform.machine(), "python": platform.python_version()}
+    result["machine"] = {"cpu": cpu(), "python": platform.python_version(), "load": os.getloadavg()}
     return result
+
+
+def cpu() -> str:
+    """Returns the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def fit(ids: store_data.Ids, quick: bool) -> dict[str, codecs.Codec]:
@@ -176,10 +187,10 @@ class Big:
             stage(writer, number, *resampled(photos, min(65_536, rows - first), number))
         self.path, self.rows = writer.commit(), rows
         self.write_seconds = time.perf_counter() - start
-        data = TokenDataset(self.path)
-        sizes = ledger(data.manifest, (self.path / manifests.NAME).stat().st_size)
+        self.manifest = TokenDataset(self.path).manifest
+        sizes = ledger(self.manifest, (self.path / manifests.NAME).stat().st_size)
         coded = sizes["payload"] + sizes["offsets"] + sizes["labels"]
-        self.ratio = coded / rows / (data.manifest.entropy * data.manifest.cells / 8)
+        self.ratio = coded / rows / (self.manifest.entropy * self.manifest.cells / 8)
         self.bytes: dict[str, Any] = sizes | {"rows": rows, "write_seconds": self.write_seconds}
 
     def enlarged(self, rows: int) -> Path:
@@ -188,7 +199,7 @@ class Big:
             return self.path
         out = self.path.with_name(f"{self.path.name}-{rows}")
         out.mkdir()
-        manifest = manifests.read(self.path / manifests.NAME)
+        manifest = self.manifest
         for file in (manifest.codebook, *manifest.codecs):
             shutil.copy(self.path / file.file, out / file.file)
         shards = []
@@ -203,45 +214,6 @@ class Big:
             shards.append(replace(shard, data=data, side=side))
         manifests.write(out, replace(manifest, shards=shards))
         return out
-
-
-OPEN = """
-import json, sys, time
-import numpy as np
-import seit.codecs, seit.store
-def anonymous():
-    status = open("/proc/self/status").read() if sys.platform == "linux" else "RssAnon: 0"
-    return int(status.split("RssAnon:")[1].split()[0]) / 1024
-before, start = anonymous(), time.perf_counter()
-data = seit.store.TokenDataset(sys.argv[1])
-seconds = time.perf_counter() - start
-opened = anonymous() - before
-start = time.perf_counter()
-label = data[len(data) // 2][1]
-print(json.dumps([seconds, opened, time.perf_counter() - start, anonymous() - before, len(data)]))
-"""
-
-
-def opening(big: Big, rows: int, name: str) -> dict[str, float]:
-    """Opens a store in a fresh process, over what the imports cost; best of three."""
-    path = big.enlarged(rows)
-    runs = [
-        json.loads(subprocess.run([sys.executable, "-c", OPEN, str(path)], capture_output=True, check=True).stdout)
-        for _ in range(3)
-    ]
-    seconds, mb, first, first_mb, found = min(runs)
-    return {
-        f"open_seconds_{name}": seconds,
-        f"open_rss_anon_mb_{name}": mb,
-        f"open_and_first_row_seconds_{name}": seconds + first,
-        f"open_and_first_row_rss_anon_mb_{name}": first_mb,
-        f"open_rows_{name}": found,
-    }
-
-
-def opened(path: Path) -> store_rivals.Opened:
-    """Our store as `store_rivals.measure` wants it."""
-    return lambda: TokenDataset(path).batch
 
 
 def table1(ids: store_data.Ids, coders: dict[str, codecs.Codec]) -> dict[str, Any]:
@@ -260,76 +232,11 @@ def table1(ids: store_data.Ids, coders: dict[str, codecs.Codec]) -> dict[str, An
     symbols, _ = escape.encode(escape.popularity(np.bincount(plain.reshape(-1)))[plain])
     table["escape"], table["escape_huffman"] = len(symbols) / n, len(escape.huffman(symbols.tobytes())) / n
     table |= {f"ours_{mode}": coded(codec, grids) for mode, codec in coders.items()}
-    for name, (pack, _) in packers().items():
+    for name, (pack, _) in store_speed.packers().items():
         table[f"{name}_whole_set"] = len(pack(narrow)) / n
         some = plain[:: max(1, n // 200)].astype("<u2")
         table[f"{name}_an_image"] = float(np.mean([len(pack(row.tobytes())) for row in some]))
     return table
-
-
-def packers() -> dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]]:
-    """General-purpose compressors at high levels: name -> (compress, decompress)."""
-    zstd = zstandard.ZstdCompressor(19), zstandard.ZstdDecompressor()
-    found = {
-        "zlib": (lambda data: zlib.compress(data, 9), zlib.decompress),
-        "zstd": (zstd[0].compress, zstd[1].decompress),
-        "lzma": (lzma.compress, lzma.decompress),
-    }
-    try:
-        import brotli
-
-        found["brotli"] = (lambda data: brotli.compress(data, quality=9), brotli.decompress)
-    except ImportError:
-        pass
-    return found
-
-
-def decode_rate(codec: codecs.Codec, held: np.ndarray, quick: bool) -> float:
-    """Images a second of one core, 1024 ids an image, rows in random order."""
-    slow = codec.name == "learned"
-    rows = np.random.default_rng(0).permutation(1024 if slow else 8192)
-    payload, offsets = codec.encode(held[np.arange(len(rows)) % len(held)])
-    return len(rows) / best(lambda: codec.decode(payload, offsets, rows), 3 if slow and quick else 12)
-
-
-def decode_table(held: np.ndarray, ours: dict[str, float]) -> dict[str, Any]:
-    """Images a second of (a) the loop the paper's Algorithm 2 suggests, (b) packers and ours, (c) memcpy."""
-    plain = held.reshape(len(held), -1)
-    table: dict[str, Any] = {f"ours_{mode}": speed for mode, speed in ours.items()}
-    symbols, starts = escape.encode(escape.popularity(np.bincount(plain.reshape(-1)))[plain[:20]])
-    images = [symbols[a:b].tobytes() for a, b in itertools.pairwise(starts.tolist())]
-    table["byte_loop"] = len(images) / best(lambda: [byte_loop(image) for image in images], 3)
-    for name, (pack, unpack) in packers().items():
-        packed = [pack(row.astype("<u2").tobytes()) for row in plain[:200]]
-        table[f"{name}_an_image"] = len(packed) / best(
-            lambda packed=packed, unpack=unpack: [np.frombuffer(unpack(one), "<u2") for one in packed], 3
-        )
-    many = np.tile(plain.astype(np.uint16), (1 + 16_384 // len(plain), 1))
-    table["memcpy_uint16"] = len(many) / best(lambda: many.copy(), 10)
-    return table
-
-
-def byte_loop(data: bytes) -> list[int]:
-    """Decodes one image as Algorithm 2 walks it, byte by byte."""
-    ids, add = [], 0
-    for byte in data:
-        if byte == 255:
-            add += 255
-        else:
-            ids.append(byte + add)
-            add = 0
-    return ids
-
-
-def best(work: Callable[[], object], passes: int) -> float:
-    """Seconds of the fastest of `passes` calls, after one that warms up."""
-    work()
-    found = []
-    for _ in range(passes):
-        start = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - start)
-    return min(found)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from store_speed import in_turns
+
+from seit.store import TokenDataset
 
 Rows = Callable[[np.ndarray], Any]
 Opened = Callable[[], Rows]
@@ -198,54 +201,59 @@ RIVALS = {
     "litdata, streamed": litdata_stream,
     "MDS, zstd": mds_zstd,
 }
+WHY_NOT = {"MDS, zstd": ": mosaicml-streaming 0.13 wants numpy < 2.2 and transformers < 5"}
 
 
-def measure(opened: Opened, size: int, folder: Path, seconds: float = 1.0) -> dict[str, float]:
-    """Times opening, random batches of 256 and a shuffled epoch (batches of 1024) for about `seconds` each.
+def size_of(folder: Path) -> int:
+    """Bytes that a folder's files take on disk."""
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+
+
+def compare(
+    ids: np.ndarray, labels: np.ndarray, distinct: np.ndarray, ours: Path, work: Path, seconds: float
+) -> dict[str, Any]:
+    """Measures every rival that installs, and ours, on the same rows.
+
+    Args:
+        ids, labels: the rows, drawn with replacement: for speed.
+        distinct: rows without repeats, by which bytes are measured: packers that see many rows at once would find
+            the repeats. (Ours codes each row by itself; its bytes are those of `ours`, everything counted.)
+        ours: a store of the rows.
+        work: where the others are written.
+        seconds: for random batches of 256, and again for shuffled epochs in batches of 1024.
 
     Returns:
-        bytes_per_image, open_s, random_images_per_s, epoch_images_per_s.
+        name -> bytes_per_image, open_s (with the first row), random and epoch as `in_turns`, or why it is missing.
     """
-    start = time.perf_counter()
-    read = opened()
-    read(np.array([size // 2]))
-    open_s = time.perf_counter() - start
-    rng = np.random.default_rng(0)
-    order = rng.permutation(size)
-    return {
-        "bytes_per_image": sum(f.stat().st_blocks * 512 for f in folder.rglob("*") if f.is_file()) / size,
-        "open_s": open_s,
-        "random_images_per_s": _rate(lambda i: read(rng.integers(0, size, 256)), 256, seconds),
-        "epoch_images_per_s": _rate(
-            lambda i: read(order.take(range(i * 1024, i * 1024 + 1024), mode="wrap")), 1024, seconds
-        ),
-    }
-
-
-def _rate(work: Callable[[int], Any], count: int, seconds: float) -> float:
-    """Images a second, the best of the calls that fit into the time."""
-    best, number, end = float("inf"), 0, time.perf_counter() + seconds
-    while number < 3 or time.perf_counter() < end:
-        start = time.perf_counter()
-        work(number)
-        best = min(best, (time.perf_counter() - start) / count)
-        number += 1
-        if time.perf_counter() > end + 5 * seconds:
-            break
-    return 1 / best
-
-
-def compare(ids: np.ndarray, labels: np.ndarray, ours: Opened, ours_folder: Path, work: Path) -> dict[str, Any]:
-    """Measures every rival that installs, and ours, on the same rows."""
-    table: dict[str, Any] = {}
-    for name, rival in RIVALS.items():
-        folder = work / name.replace(" ", "-").replace(",", "")
-        folder.mkdir()
+    table, reads = {}, {}
+    for name, rival in [*RIVALS.items(), ("ours", None)]:
+        folder = work / "rivals" / name.replace(" ", "-").replace(",", "")
         try:
-            table[name] = measure(rival(folder, ids, labels), len(ids), folder)
+            if rival is None:
+                opened, size = (lambda: TokenDataset(ours).batch), size_of(ours) / len(ids)
+            else:
+                for part in ("bytes", "rows"):
+                    (folder / part).mkdir(parents=True)
+                rival(folder / "bytes", distinct, np.arange(len(distinct)) % 1000)
+                opened, size = rival(folder / "rows", ids, labels), size_of(folder / "bytes") / len(distinct)
+            table[name] = {"bytes_per_image": size, "open_s": min(_open(opened, len(ids)) for _ in range(3))}
+            reads[name] = opened()
         except ImportError as error:
-            table[name] = f"not installed ({error.name})"
+            table[name] = f"not installed ({error.name}){WHY_NOT.get(name, '')}"
         except Exception as error:  # a rival's own fault must not end the run
             table[name] = f"failed ({type(error).__name__}: {str(error)[:100]})"
-    table["ours"] = measure(ours, len(ids), ours_folder)
+    rng = np.random.default_rng(0)
+    for kind, draw, count in (
+        ("random", lambda: rng.integers(0, len(ids), 256), 256),
+        ("epoch", lambda: rng.permutation(len(ids))[:1024], 1024),
+    ):
+        works = {name: (lambda read=read, draw=draw: read(draw()), count) for name, read in reads.items()}
+        for name, speeds in in_turns(works, seconds, "ours").items():
+            table[name][kind] = speeds
     return table
+
+
+def _open(opened: Opened, size: int) -> float:
+    start = time.perf_counter()
+    opened()(np.array([size // 2]))
+    return time.perf_counter() - start

@@ -2,7 +2,6 @@ import errno
 import fcntl
 import importlib.util
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -112,24 +111,3 @@ def test_two_processes_write_different_shards_of_one_data_set(tmp_path):
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
     data = TokenDataset(stores.writer(tmp_path / "out").commit())
     assert (data.tokenizer_ids(np.arange(40)) == ids).all()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_anonymous_memory_and_open_files_stay_flat_over_epochs(tmp_path):
-    def state():
-        status = Path("/proc/self/status").read_text()
-        anonymous = int(status.split("RssAnon:")[1].split()[0])
-        return anonymous, len(os.listdir("/proc/self/fd"))
-
-    path, _, _ = stores.make(tmp_path / "out", 2000, 10, grid=(16, 16))
-    data = TokenDataset(path, "train")
-    for _ in range(2):
-        for start in range(0, 2000, 100):
-            data.batch(np.arange(start, start + 100))
-    before, files_before = state()
-    for _ in range(5):
-        for start in range(0, 2000, 100):
-            data.batch(np.arange(start, start + 100))
-    after, files_after = state()
-    assert after - before < 2000
-    assert files_after == files_before

@@ -10,7 +10,7 @@ import stores
 from seit.errors import StoreError
 from seit.store import TokenDataset
 from seit.store.exports import export_parquet, export_webdataset
-from seit.store.hub import card, push_to_hub
+from seit.store.hub import card
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +69,3 @@ def test_the_card_names_source_terms_and_what_ids_reveal(data):
     assert "**Terms of the source:** none" in text
     assert "recognisable images" in text
     assert "| train | 40 |" in text
-
-
-def test_pushing_uploads_the_named_files_in_one_commit(data, monkeypatch):
-    hub = pytest.importorskip("huggingface_hub", reason="needs huggingface_hub")
-    calls = []
-
-    class Api:
-        def __getattr__(self, name):
-            return lambda *a, **k: calls.append((name, a, k))
-
-    monkeypatch.setattr(hub, "HfApi", Api)
-    assert push_to_hub(data.path, "me/toy") == "hf://datasets/me/toy"
-    assert [name for name, _, _ in calls] == ["create_repo", "upload_folder", "upload_file"]
-    assert set(calls[1][2]["allow_patterns"]) == {f.file for f in data.manifest.files} | {"manifest.json"}

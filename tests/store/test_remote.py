@@ -1,4 +1,8 @@
+import os
 import pickle
+import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,17 +55,44 @@ def test_damaged_remote_files_are_refused(tmp_path, cache):
     assert not list(cache.glob("*val-00000.arrow"))
 
 
-def test_the_cache_keeps_within_its_limit(tmp_path, cache):
-    path, ids, _ = stores.make(tmp_path / "out", grid=(32, 32))
-    url = upload(path, "memory://bucket/limited")
+def mapped_bytes(folder):
+    """Bytes of a folder's files that this process maps, deleted ones too."""
+    lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if str(folder) in line]
+    return sum(int(end, 16) - int(start, 16) for start, end in (line[0].split("-") for line in lines))
+
+
+def check_limited(url, path, ids, cache):
+    """Reads all shards through a cache that holds one of them."""
     sizes = [shard.data.bytes for shard in TokenDataset(path).manifest.shards]
     limit = max(sizes) + 2000
     data = TokenDataset(url, cache_bytes=limit)
+    for _ in range(2):
+        for row in (0, 51, 20):
+            assert (data.tokenizer_ids([row]) == ids[row]).all()
+            assert sum(file.stat().st_size for file in cache.iterdir()) <= limit
+            if sys.platform == "linux":
+                assert mapped_bytes(cache) <= limit + 8192, "evicted files are let go of"
     assert (data.tokenizer_ids(np.arange(52)) == ids).all()
-    assert sum(file.stat().st_size for file in cache.iterdir()) <= limit
-    assert (data.tokenizer_ids([0, 51]) == ids[[0, 51]]).all(), "evicted files stay mapped"
     with pytest.raises(StoreError, match="exceeds the cache"):
         TokenDataset(url, cache_bytes=100).ids([0])
+
+
+def test_the_cache_keeps_within_its_limit(tmp_path, cache):
+    path, ids, _ = stores.make(tmp_path / "out", grid=(32, 32))
+    check_limited(upload(path, "memory://bucket/limited"), path, ids, cache)
+
+
+def test_what_another_process_is_fetching_is_left_alone_until_it_is_abandoned(tmp_path, cache):
+    path, ids, _ = stores.make(tmp_path / "out", grid=(32, 32))
+    url = upload(path, "memory://bucket/fetching")
+    cache.mkdir()
+    fetching, abandoned = cache / ".a-1.arrow.7.tmp", cache / ".b-1.arrow.8.tmp"
+    for file in (fetching, abandoned):
+        file.write_bytes(b"half")
+    os.utime(abandoned, (1, 1))
+    assert (TokenDataset(url).tokenizer_ids([0]) == ids[0]).all()
+    assert fetching.exists()
+    assert not abandoned.exists()
 
 
 def test_a_url_without_a_store_is_refused(cache):
@@ -84,5 +115,10 @@ def test_a_store_on_a_real_s3_server(tmp_path, cache, monkeypatch):
         fsspec.filesystem("s3").mkdir("seit-test")
         path, ids, labels = stores.make(tmp_path / "out")
         check(upload(path, "s3://seit-test/toy"), ids, labels, cache)
+        shutil.rmtree(cache)
+        path, ids, labels = stores.make(tmp_path / "large", grid=(32, 32))
+        check_limited(upload(path, "s3://seit-test/large"), path, ids, cache)
+        with pytest.raises(StoreError, match="already holds another token data set"):
+            upload(path, "s3://seit-test/toy")
     finally:
         running.stop()

@@ -156,8 +156,12 @@ class TokenDataset(TokenRows):
         """Returns a shard of this split, mapping it the first time."""
         found = self._readers.get(number)
         if found is None:
+            found = self.reader(self._entries[number])
             with self._lock:
-                found = self._readers[number] = self.reader(self._entries[number])
+                self._readers[number] = found
+                if self._remote:  # a mapped file keeps its place on the disk: let go of what the cache gave up
+                    kept = {n: r for n, r in self._readers.items() if self._remote.holds(self._entries[n].data)}
+                    self._readers = kept
         return found
 
     def reader(self, shard: Shard) -> ShardReader:

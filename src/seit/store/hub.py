@@ -26,7 +26,7 @@ def push_to_hub(path: str | os.PathLike[str], repo: str, private: bool = True, l
         StoreError: no data set, or the hub refuses.
     """
     try:
-        from huggingface_hub import HfApi
+        from huggingface_hub import CommitOperationAdd, HfApi
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     except ImportError:
         raise StoreError("needs huggingface_hub", repo, "pip install huggingface_hub") from None
@@ -34,18 +34,13 @@ def push_to_hub(path: str | os.PathLike[str], repo: str, private: bool = True, l
     api = HfApi()
     try:
         api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
-        api.upload_folder(
-            repo_id=repo,
+        local = {name: Path(path) / name for name in [*(file.file for file in manifest.files), manifests.NAME]}
+        api.create_commit(
+            repo,
+            [CommitOperationAdd("README.md", card(path, license).replace("OWNER/NAME", repo).encode())]
+            + [CommitOperationAdd(name, str(file)) for name, file in local.items()],
             repo_type="dataset",
-            folder_path=os.fspath(path),
-            allow_patterns=[file.file for file in manifest.files] + [manifests.NAME],
             commit_message="Token data set",
-        )
-        api.upload_file(
-            path_or_fileobj=card(path, license).encode(),
-            path_in_repo="README.md",
-            repo_id=repo,
-            repo_type="dataset",
         )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise StoreError(f"the hub refuses ({str(error)[:160]})", repo, "log in: hf auth login") from None

@@ -6,8 +6,10 @@ cache can never serve wrong bytes. fsspec does the transport (`pip install fsspe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from seit.store import manifest as manifests
 from seit.store.manifest import File, Manifest
 
 DEFAULT_BYTES = 50 << 30
+_ABANDONED = 3600  # seconds after which a half-fetched file has nobody who fetches it
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:
@@ -29,7 +32,8 @@ class RemoteFolder:
 
     Args:
         url: the folder.
-        limit: bytes that the cache may hold; the files used longest ago go first.
+        limit: bytes that the cache may hold; the files used longest ago go first. A shuffled epoch asks for rows of
+            all shards: less than all of them means fetching them again and again.
 
     The cache lies in `SEIT_CACHE`, else in ~/.cache/seit.
     """
@@ -64,7 +68,7 @@ class RemoteFolder:
         Raises:
             StoreError: it cannot be fetched, is not what the manifest says, or the disk is full.
         """
-        path = self.cache / f"{file.sha256[:40]}-{file.file}"
+        path = self._place(file)
         try:
             os.utime(path)  # the time of last use decides what goes first
             return path
@@ -88,16 +92,31 @@ class RemoteFolder:
             ) from None
         return path
 
+    def holds(self, file: File) -> bool:
+        """Says whether the cache has a file of the store."""
+        return self._place(file).exists()
+
+    def _place(self, file: File) -> Path:
+        return self.cache / f"{file.sha256[:40]}-{file.file}"
+
     def _make_room(self, size: int) -> None:
-        """Deletes the files used longest ago; mapped ones stay readable until they are closed."""
+        """Deletes the files used longest ago; their space is free once no reader maps them any more."""
         if size > self.limit:
             raise StoreError(f"a file of {size} bytes exceeds the cache of {self.limit}", self.url, "enlarge it")
-        kept = sorted((path for path in self.cache.glob("*-*")), key=lambda path: path.stat().st_mtime)
-        total = sum(path.stat().st_size for path in kept)
-        for path in kept:
+        kept = []
+        for path in self.cache.glob("*-*"):
+            with contextlib.suppress(FileNotFoundError):  # another process makes room as well
+                state = path.stat()
+                fetching = path.name.startswith(".")
+                if fetching and time.time() - state.st_mtime > _ABANDONED:
+                    path.unlink(missing_ok=True)
+                elif not fetching:
+                    kept.append((state.st_mtime, state.st_size, path))
+        total = sum(bytes for _, bytes, _ in kept)
+        for _, bytes, path in sorted(kept, key=lambda entry: entry[0]):
             if total + size <= self.limit:
                 break
-            total -= path.stat().st_size
+            total -= bytes
             path.unlink(missing_ok=True)
 
 
