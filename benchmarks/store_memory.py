@@ -39,7 +39,7 @@ EPOCH = (
     START
     + """
 path, workers, rows = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-data, size, owned = seit.store.TokenDataset(path), 512, []
+data, size, owned = seit.store.TokenDataset(path), 128, []
 positions = range(0, min(rows, len(data)), size)
 orders = (seit.loading.rows_of(data, np.arange(p, min(p + size, len(data))), 0, 0) for p in positions)
 if workers:
