@@ -33,6 +33,7 @@ from seit.images import decode, open_source
 from seit.store import RowTable, TokenDataset, TokenWriter
 
 ROWS, CODES, WIDTH, GRID, CROP, CLASSES = 1024, 391, 32, 32, 28, 1000
+CHUNK = 65_536  # rows staged at a time
 
 
 def main() -> None:
@@ -85,14 +86,12 @@ def order(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(ROWS)
 
 
-def write_store(path: Path) -> TokenDataset:
-    """Writes 1024 rows of random ids, the rarer the higher, as one token data set."""
+def write_store(path: Path, rows: int = ROWS) -> TokenDataset:
+    """Writes rows of random ids, the rarer the higher, as one token data set; beyond 1024 they are drawn again."""
     rng = np.random.default_rng(0)
     ids = np.minimum(rng.random((ROWS, GRID, GRID)) * rng.random((ROWS, GRID, GRID)) * CODES, CODES - 1)
     ids = ids.astype(np.int64)
     ids[:, 0, 0] = np.arange(ROWS) % CODES  # every code occurs, so that none is pruned
-    sizes = np.full(ROWS, 1)
-    rows = RowTable([f"train/{i:05d}.jpg" for i in range(ROWS)], sizes, sizes, np.arange(ROWS), sizes, sizes)
     tokenizer = {"name": "random", "identity": "0" * 64, "provenance": {}, "preprocessing": {"size": 256}}
     writer = TokenWriter(
         path,
@@ -104,7 +103,12 @@ def write_store(path: Path) -> TokenDataset:
         plan="benchmark",
         codec="zero-order",
     )
-    writer.write(0, "train", ids, rng.integers(0, CLASSES, ROWS), rows)
+    for number, first in enumerate(range(0, rows, CHUNK)):
+        count = min(CHUNK, rows - first)
+        chosen = np.arange(ROWS) if rows == ROWS else rng.integers(0, ROWS, count)
+        sizes, names = np.full(count, 1), [f"train/{first + i:07d}.jpg" for i in range(count)]
+        table = RowTable(names, sizes, sizes, np.arange(count), sizes, sizes)
+        writer.write(number, "train", ids[chosen], rng.integers(0, CLASSES, count), table)
     return TokenDataset(writer.commit())
 
 
@@ -166,14 +170,20 @@ def naive_row(ids: torch.Tensor, table: torch.Tensor, near: list[list[int]]) -> 
     return torch.einsum("kyx,kd->dyx", soft, table)
 
 
-def pixel_ms(images: int) -> float:
-    """Times pixels: JPEG decode, RandomResizedCrop to 224, flip, RandAugment 9 / 0.5, normalisation."""
+def jpegs() -> list[bytes]:
+    """Returns the embedded photos as JPEG files of ImageNet's mean size, 469 x 387 pixels."""
     files = []
     for image in open_source("photos"):
         picture = decode(image.read(), image.name).resize((469, 387), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=95)
         files.append(buffer.getvalue())
+    return files
+
+
+def pixel_ms(images: int) -> float:
+    """Times pixels: JPEG decode, RandomResizedCrop to 224, flip, RandAugment 9 / 0.5, normalisation."""
+    files = jpegs()
     # mmax9: timm rounds a magnitude above 10 to a posterisation of 0 bits, which Pillow 12 refuses.
     transform = timm.data.create_transform(
         224, is_training=True, auto_augment="rand-m9-mstd0.5-mmax9-inc1", interpolation="bicubic"

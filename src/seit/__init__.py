@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from seit.verbs.info import info
     from seit.verbs.predict import predict
     from seit.verbs.push import push
+    from seit.verbs.runs import runs
     from seit.verbs.show import show
     from seit.verbs.tokenize import tokenize
     from seit.verbs.train import train
@@ -46,6 +47,7 @@ _HOMES = {
     "predict": "seit.verbs.predict",
     "push": "seit.verbs.push",
     "repair": "seit.verbs.verify",
+    "runs": "seit.verbs.runs",
     "show": "seit.verbs.show",
     "subset": "seit.verbs.combine",
     "tokenize": "seit.verbs.tokenize",
@@ -66,6 +68,7 @@ __all__ = [
     "predict",
     "push",
     "repair",
+    "runs",
     "show",
     "subset",
     "tokenize",

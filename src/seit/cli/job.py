@@ -1,4 +1,4 @@
-"""The main job after tokenize: info, show, train, eval, predict, demo."""
+"""The main job after tokenize: info, show, train, eval, runs, predict, demo."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from seit.cli.app import Device, Json, Quiet, app, command_line, lines_of, print_result
+from seit.cli.app import Device, Json, Quiet, app, command_line, lines_of, print_result, table_of
 from seit.errors import shown
 
 
@@ -77,6 +77,7 @@ def train(
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, a field of the recipe.")] = None,
     from_run: Annotated[Path | None, typer.Option("--from", help="A finished run to start from.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="The data set's tokenizer, if not a bundled one.")] = None,
+    log: Annotated[list[str] | None, typer.Option(help="Also tell tensorboard or wandb (extras).")] = None,
     device: Device = "auto",
     as_json: Json = False,
     silent: Quiet = False,
@@ -96,9 +97,11 @@ def train(
         from_run=from_run,
         tokenizer=tokenizer,
         device=device,
+        log=log or [],
         command=command_line(),
     )
-    print_result(result, f"{lines_of(_rounded(result))}\nnext: seit predict {out} IMAGE...")
+    text = f"{lines_of(_rounded(result))}\npage: {out / 'report.html'}\nnext: seit predict {out} IMAGE..."
+    print_result(result, text)
 
 
 @app.command("eval")
@@ -125,6 +128,22 @@ def evaluate(
 
     result = verb(run, tokens=tokens, images=images, split=split, classes=classes, device=device)
     print_result(result, _eval_text(result))
+
+
+@app.command()
+def runs(
+    folders: Annotated[list[Path], typer.Argument(help="Runs, or folders with runs below them.")],
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Compare runs: recipe, data, bytes, epochs, accuracy, time, speed.
+
+    Example: seit runs run
+    """
+    from seit.verbs.runs import runs as verb
+
+    results = verb(folders)
+    print_result({"runs": results}, table_of([_run_row(result) for result in results]))
 
 
 @app.command()
@@ -200,6 +219,31 @@ def _eval_text(result: dict[str, Any]) -> str:
         f"  {m['true']} taken for {m['predicted']}: {m['rows']} of {m['of']}" for m in result.get("confusions", [])
     ]
     return "\n".join([lines_of(whole), "per class (top-1)", per_class, "commonest confusions", *mistakes])
+
+
+def _run_row(run: dict[str, Any]) -> dict[str, str]:
+    """Returns one line of `seit runs`."""
+
+    def percent(share: float | None) -> str:
+        return "-" if share is None else f"{100 * share:.2f}%"
+
+    measure = "map" if "map" in run else "top1"
+    last, best = run[measure], run[f"best_{measure}"]
+    settings = " ".join(f"{name}={value}" for name, value in run["settings"].items())
+    return {
+        "run": run["run"],
+        "recipe": run["recipe"],
+        "trunk": run["trunk"],
+        "data": run["data"],
+        "bytes": "-" if run["bytes"] is None else f"{run['bytes']:,}",
+        "from": run["start"] or "-",
+        "epochs": f"{run['epochs']:g}" + ("" if run["finished"] else f" of {run['epochs_planned']:g}"),
+        "last": percent(last) + (" mAP" if measure == "map" else ""),
+        "best": percent(best),
+        "seconds": f"{run['seconds']:.0f}",
+        "images/s": "-" if run["images_per_second"] is None else f"{run['images_per_second']:.0f}",
+        "differs in": settings or "-",
+    }
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

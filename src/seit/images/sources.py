@@ -92,6 +92,12 @@ class Source:
         train = self.splits["train"]
         return {"train": range(train), "val": range(train, len(self)), "all": range(len(self))}[split]
 
+    def file_bytes(self) -> int | None:
+        """Returns what the images take on the disk; None where they would have to be read: remote ones, tables."""
+        if any(place.how not in ("file", "member", "deflated") or is_remote(place.where) for place in self.places):
+            return None
+        return sum(os.path.getsize(p.where) if p.how == "file" else p.stored for p in self.places)
+
 
 @dataclass(frozen=True)
 class _Files(Sequence):

@@ -14,4 +14,4 @@ from seit.training.recipe import Recipe
 
 def recipe() -> Recipe:
     """Returns the recipe."""
-    return replace(mini_pixels.recipe(), stem="patch8", pixel_size=64, learning_rate=1e-3, epochs=20)
+    return replace(mini_pixels.recipe(), stem="patch8", pixel_size=64, learning_rate=1e-3, epochs=10)

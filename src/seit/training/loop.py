@@ -14,10 +14,10 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,19 +27,18 @@ from seit import ranks
 from seit.augment import Draws, Pipeline
 from seit.device import autocast
 from seit.errors import RunError
-from seit.files import write_bytes
 from seit.loading import batches, epoch_size, rows_of
 from seit.loading.rows import Rows
 from seit.models import Classifier
-from seit.progress import progress
 from seit.training import depth
+from seit.training.logs import METRICS, Log
 from seit.training.losses import loss_for, row_losses
 from seit.training.recipe import Recipe
 from seit.training.schedule import learning_rate
 from seit.training.state import State
 
 _CHECKPOINT_SECONDS = 60
-METRICS, BEST = "metrics.jsonl", "best"
+BEST = "best"
 
 Evaluate = Callable[[Classifier], dict[str, float]]
 
@@ -97,6 +96,7 @@ def fit(
     folder: str | os.PathLike[str],
     evaluate: Evaluate,
     device: str = "cpu",
+    log_to: Sequence[str] = (),
 ) -> dict[str, float]:
     """Trains `model` in place, or goes on from the last checkpoint in `folder`.
 
@@ -111,6 +111,7 @@ def fit(
         evaluate: called at the end of every epoch; returns (name -> value), the same on every process. The weights
             of the highest "top1" (or "map") are kept in the folder `best`.
         device: where to train.
+        log_to: names of `logs.TRACKERS` that get every line of the metrics too.
 
     Returns:
         The last evaluation, with `best_<name>` and `best_step`, and `train_seconds`, `train_cpu_seconds` and
@@ -124,24 +125,26 @@ def fit(
     model.to(torch.device(device)).to(memory_format=torch.channels_last)
     state = State(model, recipe, folder)
     state.resume()
-    if ranks.rank() == 0:
-        _trim(folder, state.step)
-    started, cpu, waited, saved = time.monotonic(), time.process_time(), 0.0, time.monotonic()
+    started, cpu, saved = time.monotonic(), time.process_time(), time.monotonic()
     values: dict[str, float] = {} if state.step < plan.steps else evaluate(state.shown)
-    with progress(plan.steps, "train", "steps", done=state.step) as bar:
+    with Log(folder, recipe.to_json(), plan.steps, plan.epoch_steps, plan.batch_size, state.step, log_to) as log:
         feed = _feed(rows, recipe, plan, state.step)
         while state.step < plan.steps:
             asked = time.monotonic()
             batch = next(feed)
-            waited += time.monotonic() - asked
+            waited = time.monotonic() - asked
             loss = _step(state, augment, plan, rows, batch)
             state.step += 1
-            epoch = state.step / plan.epoch_steps
-            bar.update(1, f"epoch {epoch:.1f}, loss {loss:.3f}{_shown(values)}")
+            state.losses += loss
+            log.step(state.step, loss, waited)
             ends_epoch = state.step % plan.epoch_steps == 0 or state.step == plan.steps
             if ends_epoch:
                 values = evaluate(state.shown)
-                _record(state, {"step": state.step, "epoch": epoch, "loss": loss, **values})
+                _keep_best(state, values)
+                mean = state.losses / ((state.step - 1) % plan.epoch_steps + 1)
+                rate = learning_rate(state.step - 1, plan.steps, plan.warmup, recipe)
+                log.epoch(state.step, {"loss": mean, "learning_rate": rate, **values})
+                state.losses = 0.0
             if time.monotonic() - saved > _CHECKPOINT_SECONDS or (ends_epoch and state.step < plan.steps):
                 if ranks.rank() == 0:
                     state.save()
@@ -156,7 +159,7 @@ def fit(
         **{f"best_{name}": value for name, value in state.best.items()},
         "train_seconds": seconds,
         "train_cpu_seconds": time.process_time() - cpu,
-        "data_wait_share": waited / seconds if seconds else 0.0,
+        "data_wait_share": log.waited / seconds if seconds else 0.0,
     }
 
 
@@ -258,28 +261,14 @@ def _check(
     )
 
 
-def _trim(folder: Path, step: int) -> None:
-    """Takes from the metrics what was written after the checkpoint."""
-    metrics = folder / METRICS
-    if metrics.exists():
-        # A full disk may have cut the last line: what does not end is of no step that the checkpoint knows.
-        whole = metrics.read_text().rpartition("\n")[0].splitlines()
-        kept = [line for line in whole if json.loads(line)["step"] <= step]
-        write_bytes(metrics, "".join(line + "\n" for line in kept).encode())
-
-
-def _record(state: State, values: dict[str, Any]) -> None:
-    """Appends one line to metrics.jsonl; keeps the weights if no earlier ones were better."""
+def _keep_best(state: State, values: dict[str, float]) -> None:
+    """Keeps the weights if no earlier ones were better."""
     named = next((name for name in ("top1", "map") if name in values), None)
-    better = named is not None and values[named] > state.best.get(named, -1.0)
-    if better:
-        assert named is not None
-        state.best = {named: values[named], "step": values["step"]}
+    if named is None or values[named] <= state.best.get(named, -1.0):
+        return
+    state.best = {named: values[named], "step": state.step}
     if ranks.rank() == 0:
-        if better:
-            state.shown.save_pretrained(state.folder / BEST)
-        with open(state.folder / METRICS, "a") as file:
-            file.write(json.dumps(values) + "\n")
+        state.shown.save_pretrained(state.folder / BEST)
 
 
 def _warn(folder: Path, classes: int) -> None:
@@ -292,7 +281,3 @@ def _warn(folder: Path, classes: int) -> None:
             math.log(classes),
             classes,
         )
-
-
-def _shown(values: dict[str, float]) -> str:
-    return f", top-1 {100 * values['top1']:.1f}%" if "top1" in values else ""

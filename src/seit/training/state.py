@@ -35,6 +35,7 @@ class State:
         network: what a step calls: the classifier, compiled if the recipe asks for it, its gradients averaged over
             all processes.
         step: updates made.
+        losses: sum over the steps of the epoch so far.
         best: the best evaluation so far ("step" and its values), or empty.
     """
 
@@ -44,7 +45,7 @@ class State:
         if ranks.count() > 1 and self.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.depth = depth.by_row(model)
-        self.model, self.step, self.best = model, 0, dict[str, float]()
+        self.model, self.step, self.losses, self.best = model, 0, 0.0, dict[str, float]()
         self.optimizer = create_optimizer_v2(
             model,
             recipe.optimizer,
@@ -73,6 +74,7 @@ class State:
         about = {
             "recipe": self.recipe.to_json(),
             "step": self.step,
+            "losses": self.losses,
             "best": self.best,
             "scaler": self.scaler.state_dict(),
         }
@@ -112,7 +114,7 @@ class State:
         if self.average is not None:
             self.average.module.load_state_dict(average)
         self.scaler.load_state_dict(about["scaler"])
-        self.step, self.best = about["step"], about["best"]
+        self.step, self.losses, self.best = about["step"], about["losses"], about["best"]
 
 
 def checkpoints(folder: Path) -> list[Path]:

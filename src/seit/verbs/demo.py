@@ -23,8 +23,9 @@ from seit.loading.pixels import PixelRows
 from seit.models.pipeline import ImageClassifier, load
 from seit.report.demo import DemoPictures, DemoResult, Pair, Photo, Prediction, StoreBytes, TrainedRun, demo_page
 from seit.store import TokenDataset
-from seit.training.loop import METRICS, Plan
+from seit.training.loop import Plan
 from seit.training.recipe import Recipe
+from seit.verbs.runs import read_metrics
 from seit.verbs.show import decode_rows
 from seit.verbs.tokenize import tokenize, tokenizer_of
 from seit.verbs.train import train
@@ -135,14 +136,13 @@ def _run(folder: Path, model: ImageClassifier, source: Source) -> TrainedRun:
     rows = PixelRows(source, "val", model.preprocessing, model.classes)
     found = accuracy(lambda views: model((views + 1) / 2), rows, model.classes)
     recorded = json.loads((folder / "result.json").read_text())
-    lines = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
     recipe = Recipe.from_json(json.loads((folder / "run.json").read_text())["recipe"])
     return TrainedRun(
         top1=found["top1"],
         steps=Plan.of(recipe, source.splits["train"]).steps,
         seconds=recorded["train_seconds"],
         parameters=recorded["parameters"],
-        curve=[(line["step"], line["top1"]) for line in lines],
+        curve=[(line["step"], line["top1"]) for line in read_metrics(folder)],
         confusion=found["confusion"],
     )
 

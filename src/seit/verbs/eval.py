@@ -55,6 +55,7 @@ def eval(
         raise SeitError("one of tokens and images is needed", "seit eval", "give --tokens OUT or --images DIR")
     model, about = load(run, resolve(device)), read_run(run)
     chosen = None if classes is None else _named_classes(classes, model.classes)
+    rows: PixelRows | Remapped
     if images is not None:
         rows, measured = _pixels(images, split, model, chosen)
     else:

@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from seit import __version__, ranks, recipes, tokenizers
 from seit.augment import Augmentation, Pipeline
 from seit.augment.from_file import from_file
-from seit.device import resolve
+from seit.device import machine, resolve
 from seit.errors import RunError, StoreError, TokenizerError
 from seit.evaluation import accuracy, mean_average_precision
 from seit.files import write_json
@@ -32,15 +32,17 @@ from seit.models.pipeline import CLASSIFIER, RUN, TOKENIZER, ImageClassifier, re
 from seit.models.start import start_from, weights_of
 from seit.models.stems import token_stem
 from seit.store import TokenDataset, TokenRows
+from seit.store.describe import ledger
 from seit.store.manifest import NAME as MANIFEST
+from seit.store.manifest import to_bytes
 from seit.store.token_rows import hashed
 from seit.tokenizers.base import Tokenizer
 from seit.tokenizers.mirror import mirror_table
 from seit.training import Recipe, fit
 from seit.training.state import CHECKPOINTS
+from seit.verbs.runs import RESULT, write_report
 from seit.verbs.tokenize import tokenizer_of
 
-RESULT = "result.json"
 _RESIDENT_BYTES = 4 << 30
 
 
@@ -53,6 +55,7 @@ def train(
     from_run: str | os.PathLike[str] | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
     device: str = "auto",
+    log: Sequence[str] = (),
     command: str = "",
 ) -> dict[str, Any]:
     """Trains a classifier; an interrupted call goes on where it stopped.
@@ -67,6 +70,7 @@ def train(
         from_run: a finished run whose weights to start from, on ids or pixels, of the same or other classes.
         tokenizer: the data set's tokenizer, where it is not a bundled one.
         device: auto, cpu, cuda or mps.
+        log: "tensorboard" and "wandb" (Weights & Biases) get every line of metrics.jsonl too.
         command: recorded as the command that made it.
 
     Returns:
@@ -88,6 +92,7 @@ def train(
         raise RunError("has no labels to learn", os.fspath(data), "give images that lie in class folders")
     encoder = _tokenizer(opened, tokenizer) if isinstance(opened, TokenDataset) else None
     about = _about(data, opened, wanted) | {"command": command, "versions": _versions()}
+    about["recipe_name"] = recipe if isinstance(recipe, str) else "own"
     about["from"] = None if from_run is None else {"run": os.fspath(from_run), "weights": weights_of(from_run)}
     if done := ranks.first(lambda: _finished(out, about)):
         return done
@@ -99,6 +104,7 @@ def train(
     # Only now: a recipe that cannot be built leaves no folder that the mended one would be refused.
     ranks.first(lambda: _begin(out, about))
     several = isinstance(opened, TokenDataset) and opened.label_kind == "multi"
+    found: dict[str, Any] = {}
 
     def evaluate(classifier: Classifier) -> dict[str, float]:
         if held is None:
@@ -107,11 +113,11 @@ def train(
         whole = ImageClassifier(classifier, None, about["classes"], about["preprocessing"], wanted.precision)
         if several:
             return {"map": mean_average_precision(whole.classify, held, about["classes"])["map"]}
-        found = accuracy(whole.classify, held, about["classes"], silent=True)
+        found.update(accuracy(whole.classify, held, about["classes"], silent=True))
         return {name: float(found[name]) for name in ("top1", "top5") if name in found}
 
-    values = fit(model, augment, rows, wanted, out, evaluate, device)
-    return ranks.first(lambda: _finish(out, model, encoder, values, held))
+    values = fit(model, augment, rows, wanted, out, evaluate, device, log)
+    return ranks.first(lambda: _finish(out, model, encoder, values, held, found, machine(device)))
 
 
 def _begin(out: Path, about: dict[str, Any]) -> None:
@@ -122,9 +128,15 @@ def _begin(out: Path, about: dict[str, Any]) -> None:
 
 
 def _finish(
-    out: Path, model: Classifier, encoder: Tokenizer | None, values: dict[str, float], held: Rows | None
+    out: Path,
+    model: Classifier,
+    encoder: Tokenizer | None,
+    values: dict[str, float],
+    held: Rows | None,
+    found: dict[str, Any],
+    trained_on: dict[str, str],
 ) -> dict[str, Any]:
-    """Saves the pipeline, and the result last: it marks the run as finished."""
+    """Saves the pipeline and the run's page, and the result last: it marks the run as finished."""
     if encoder is not None:
         tokenizers.save(encoder, out / TOKENIZER, {})
     (out / CLASSIFIER).mkdir(exist_ok=True)
@@ -135,6 +147,7 @@ def _finish(
         "held_out_rows": 0 if held is None else len(held),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
+    write_report(out, result, found, trained_on)
     write_json(out / RESULT, result)
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return result
@@ -160,14 +173,17 @@ def _check_kind(data: str | os.PathLike[str], recipe: Recipe) -> None:
 def _about(data: str | os.PathLike[str], opened: Source | TokenDataset, recipe: Recipe) -> dict[str, Any]:
     """Returns what run.json says of the data and the recipe."""
     about: dict[str, Any] = {"data": os.fspath(data), "classes": opened.classes, "recipe": recipe.to_json()}
+    about["rows"] = opened.splits
     if isinstance(opened, TokenDataset):
         return about | {
+            "data_bytes": ledger(opened.manifest, len(to_bytes(opened.manifest)))["total"],
             "preprocessing": opened.tokenizer["preprocessing"],
             "tokenizer": opened.tokenizer,
             "used_codes": opened.used_codes.tolist(),
             "fingerprint": opened.fingerprint(),
         }
     return about | {
+        "data_bytes": opened.file_bytes(),
         "preprocessing": {"size": recipe.pixel_size, "resize": recipe.resize, "interpolation": "bicubic"},
         "fingerprint": hashed("images", *opened.names, opened.labels.tobytes()),
     }
@@ -217,8 +233,10 @@ def _augment(
 
 
 def _mirror(rows: TokenRows, encoder: Tokenizer) -> torch.Tensor:
-    """Returns the id that each code has in a mirrored picture, of up to 2000 rows."""
-    shown = rows.ids(np.linspace(0, len(rows) - 1, min(len(rows), 2000)).astype(np.int64))
+    """Returns the id that each code has in a mirrored picture, of up to 2000 rows and about 131,000 cells."""
+    cells = rows.grid[0] * rows.grid[1]
+    count = min(len(rows), 2000, max(64, (1 << 17) // cells))
+    shown = rows.ids(np.linspace(0, len(rows) - 1, count).astype(np.int64))
     return mirror_table(encoder, shown, torch.from_numpy(rows.used_codes).long())
 
 
