@@ -3,33 +3,66 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import struct
 import zlib
 
 import numpy as np
 
-EIGHTHS = [2147483648, 1969251188, 1805811301, 1655936265, 1518500250, 1392470869, 1276901417, 1170923762]
+QUARTERS = [2147483648, 1805811301, 1518500250, 1276901417]
 
 
 class Coder:
     """The rANS state of one block."""
 
-    def __init__(self, block: bytes, bits: int, words: int) -> None:
+    def __init__(self, block: bytes) -> None:
         self.todo = [word for (word,) in struct.iter_unpack("<H", block)]
-        self.x, self.bits, self.low = 0, bits, 1 << 16 * (words - 1)
-        for _ in range(words):
-            self.x = self.x << 16 | self.todo.pop(0)
+        self.x = self.todo.pop(0) << 16 | self.todo.pop(0)
 
     def slot(self) -> int:
-        return self.x % (1 << self.bits)
+        return self.x % 16384
 
     def take(self, frequency: int, share: int) -> None:
-        self.x = frequency * (self.x >> self.bits) + share
-        while self.x < self.low:
+        self.x = frequency * (self.x >> 14) + share
+        if self.x < 65536:
             self.x = self.x << 16 | self.todo.pop(0)
 
     def finished(self) -> bool:
-        return self.x == self.low and not self.todo
+        return self.x == 65536 and not self.todo
+
+
+def frequencies(costs: list[int]) -> list[int]:
+    w = [QUARTERS[c % 4] >> c // 4 for c in costs]
+    f = [1 + x * (16384 - len(costs)) // max(sum(w), 1) for x in w]
+    f[f.index(max(f))] += 16384 - sum(f)
+    return f
+
+
+def alias(costs: list[int], present: int) -> list[tuple[int, int, int]]:
+    """For each slot: (choice, its frequency, share)."""
+    buckets = 1
+    while buckets < len(costs):
+        buckets *= 2
+    size = 16384 // buckets
+    f = frequencies(costs[:present])
+    left = f + [0] * (buckets - present)
+    small = [s for s in range(buckets) if left[s] < size]
+    large = [s for s in range(buckets) if left[s] > size]
+    threshold, other = [size] * buckets, [(0, 0)] * buckets
+    while small:
+        s, o = small.pop(), large[-1]
+        left[o] -= size - left[s]
+        threshold[s], other[s] = left[s], (o, left[o] - left[s])
+        if left[o] <= size:
+            large.pop()
+            if left[o] < size:
+                small.append(o)
+    slots = []
+    for slot in range(16384):
+        s, r = divmod(slot, size)
+        o, offset = (s, 0) if r < threshold[s] else other[s]
+        slots.append((o, f[o], r + offset))
+    return slots
 
 
 class Reference:
@@ -39,7 +72,7 @@ class Reference:
         magic, mode, size, zero, self.k, self.h, self.w = struct.unpack_from("<8sBBHIHH", data)
         assert (magic, zero) == (b"seitids1", 0)
         counts, self.data = data[20 : 20 + size], zlib.decompress(data[20 + size :])
-        self.block_rows = max(1, min(255, 1024 // (self.h * self.w)))
+        self.block_rows = 1 if self.h * self.w >= 512 else min(255, 2048 // (self.h * self.w))
         (self.read_tables if mode == 1 else self.read_network)(counts)
         assert not self.data
 
@@ -50,55 +83,39 @@ class Reference:
 
     def read_tables(self, counts: bytes) -> None:
         k = self.k
-        lefts, ups, m = struct.unpack("<HHH", counts)
-        self.bits, self.words = (14, 2) if k <= 4096 else (18, 3) if k <= 65536 else (20, 3)
-        self.left_class, self.up_class = self.array("<u2", k + 1), self.array("<u2", k + 1)
+        log, lefts, ups, first, left_parts, up_parts, second = struct.unpack("<B6H", counts)
+        self.places = 1 << log
+        groups = -(-k // self.places)
+        place = list(itertools.accumulate(self.array("<u4", k), lambda a, b: (a + b) % (1 << 32)))
+        self.id_of = {p: i for i, p in enumerate(place)}
+        self.left_class, self.up_class = self.array("u1", k + 1), self.array("u1", k + 1)
         self.table_of = self.array("<u2", lefts, ups)
-        self.slots = [self.alias(self.frequencies(costs)) for costs in self.array("u1", m, k)]
+        self.left_part, self.up_part = self.array("u1", groups, lefts), self.array("u1", groups, ups)
+        self.table_in = self.array("u1", groups, left_parts, up_parts)
+        self.slots = [alias(costs, groups) for costs in self.array("u1", first, groups)]
+        self.second_slots = [
+            [alias(costs, min(self.places, k - g * self.places)) for costs in tables]
+            for g, tables in enumerate(self.array("u1", groups, second, self.places))
+        ]
         self.choose = self.choose_by_table
 
-    def frequencies(self, costs: list[int]) -> list[int]:
-        w = [EIGHTHS[c % 8] >> c // 8 for c in costs]
-        f = [1 + x * ((1 << self.bits) - self.k) // sum(w) for x in w]
-        f[f.index(max(f))] += (1 << self.bits) - sum(f)
-        return f
-
-    def alias(self, f: list[int]) -> list[tuple[int, int, int]]:
-        """For each slot: (id, its frequency, share)."""
-        buckets = 1
-        while buckets < self.k:
-            buckets *= 2
-        size = (1 << self.bits) // buckets
-        left = f + [0] * (buckets - self.k)
-        small = [s for s in range(buckets) if left[s] < size]
-        large = [s for s in range(buckets) if left[s] > size]
-        threshold, other = [size] * buckets, [(0, 0)] * buckets
-        while small:
-            s, o = small.pop(), large[-1]
-            left[o] -= size - left[s]
-            threshold[s], other[s] = left[s], (o, left[o] - left[s])
-            if left[o] <= size:
-                large.pop()
-                if left[o] < size:
-                    small.append(o)
-        slots = []
-        for slot in range(1 << self.bits):
-            s, r = divmod(slot, size)
-            o, offset = (s, 0) if r < threshold[s] else other[s]
-            slots.append((o, f[o], (r + offset + o * 40503 % 65536 % f[o]) % f[o]))
-        return slots
-
     def choose_by_table(self, coder: Coder, grid: dict, y: int, x: int) -> int:
-        left, up = grid.get((y, x - 1), self.k), grid.get((y - 1, x), self.k)
-        i, f, share = self.slots[self.table_of[self.left_class[left]][self.up_class[up]]][coder.slot()]
+        left, up = self.left_class[grid.get((y, x - 1), self.k)], self.up_class[grid.get((y - 1, x), self.k)]
+        g = 0
+        if len(self.table_in) > 1:
+            g, f, share = self.slots[self.table_of[left][up]][coder.slot()]
+            coder.take(f, share)
+        table = self.table_in[g][self.left_part[g][left]][self.up_part[g][up]]
+        p, f, share = self.second_slots[g][table][coder.slot()]
         coder.take(f, share)
-        return i
+        coder.x ^= (g * self.places + p) % 65536
+        return self.id_of[g * self.places + p]
 
     def read_network(self, counts: bytes) -> None:
         k = self.k
         j, r, hidden, self.shift, zero, self.cap = struct.unpack("<BBHBBH", counts)
         assert zero == 0
-        self.bits, self.words, self.levels = 14, 2, [-(-k // 8)]
+        self.levels = [-(-k // 8)]
         while self.levels[0] > 1:
             self.levels.insert(0, -(-self.levels[0] // 8))
         nodes = sum(self.levels)
@@ -153,7 +170,7 @@ class Reference:
         count = self.block_rows
         if len(block) % 2:
             block, count = block[:-1], block[-1]
-        coder, out = Coder(block, self.bits, self.words), []
+        coder, out = Coder(block), []
         for _ in range(count):
             grid: dict[tuple[int, int], int] = {}
             for y in range(self.h):

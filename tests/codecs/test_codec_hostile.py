@@ -13,7 +13,7 @@ from seit import codecs
 from seit.errors import CodecError
 
 NAMES = ("zero-order", "context", "learned")
-IDS = smooth_ids(21, 8, 8, 100)  # two blocks, the second one short
+IDS = smooth_ids(37, 8, 8, 100)  # two blocks, the second one short
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -28,7 +28,7 @@ def test_every_damaged_byte_of_a_payload_is_an_error_or_ids_in_range(coded):
     for at in range(len(payload)):
         damaged = payload.copy()
         damaged[at] ^= (1, 0x80, 0xFF)[at % 3]
-        rows = np.arange(16) if at < offsets[1] else np.arange(16, 21)
+        rows = np.arange(32) if at < offsets[1] else np.arange(32, 37)
         try:
             ids = fitted.decode(damaged, offsets, rows)
         except CodecError as error:
@@ -43,9 +43,9 @@ def test_a_damaged_row_does_not_hide_the_others(coded):
     fitted, payload, offsets = coded
     damaged = payload.copy()
     damaged[offsets[1] + 2] ^= 0x55
-    np.testing.assert_array_equal(fitted.decode(damaged, offsets, np.arange(16)), IDS[:16])
-    with pytest.raises(CodecError, match="rows 16 to 31 do not decode"):
-        fitted.decode(damaged, offsets, np.array([0, 20]))
+    np.testing.assert_array_equal(fitted.decode(damaged, offsets, np.arange(32)), IDS[:32])
+    with pytest.raises(CodecError, match="rows 32 to 63 do not decode"):
+        fitted.decode(damaged, offsets, np.array([0, 36]))
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,12 @@ def test_a_damaged_row_does_not_hide_the_others(coded):
 )
 def test_hostile_offsets_are_refused(coded, offsets):
     fitted, payload, _ = coded
-    for rows in ([0], [16], [0, 20]):
+    for rows in ([0], [32], [0, 36]):
         with pytest.raises(CodecError, match="row"):
             fitted.decode(payload, np.array(offsets), np.array(rows))
 
 
-@pytest.mark.parametrize("row", [-1, 21, 31, 32, 1 << 40, -(1 << 40)])
+@pytest.mark.parametrize("row", [-1, 37, 63, 64, 1 << 40, -(1 << 40)])
 def test_rows_that_are_not_there_are_refused(coded, row):
     fitted, payload, offsets = coded
     with pytest.raises(CodecError, match="not there"):
@@ -79,11 +79,11 @@ def test_cut_and_noisy_payloads_are_refused(coded):
     fitted, payload, offsets = coded
     for length in (0, 1, 3, 4, len(payload) - 1):
         with pytest.raises(CodecError):
-            fitted.decode(payload[:length], offsets, np.array([20]))
+            fitted.decode(payload[:length], offsets, np.array([36]))
     noise = np.random.default_rng(0).integers(0, 256, (200, len(payload)), dtype=np.uint8)
     for damaged in noise:
         with pytest.raises(CodecError):
-            fitted.decode(damaged, offsets, np.arange(16))
+            fitted.decode(damaged, offsets, np.arange(32))
 
 
 def test_every_damaged_byte_of_a_codec_is_refused_or_harmless(coded):
@@ -113,20 +113,31 @@ def header(mode: int, vocabulary: int, h: int, w: int, counts: bytes, tables: by
     return head + counts + zlib.compress(tables)
 
 
+def counts(log: int = 7, classes: int = 1, first: int = 1, parts: int = 1, second: int = 1) -> bytes:
+    return struct.pack("<B6H", log, classes, classes, first, parts, parts, second)
+
+
 @pytest.mark.parametrize(
     "data",
     [
         b"",
         b"<!DOCTYPE html>" * 9,
-        header(1, 1 << 31, 8, 8, struct.pack("<HHH", 1, 1, 1)),
-        header(1, 100, 65535, 65535, struct.pack("<HHH", 1, 1, 1)),
-        header(1, 100, 0, 8, struct.pack("<HHH", 1, 1, 1)),
-        header(1, 1 << 18, 8, 8, struct.pack("<HHH", 1, 1, 65535)),
-        header(1, 100, 8, 8, struct.pack("<HHH", 65535, 65535, 1)),
-        header(1, 100, 8, 8, struct.pack("<HHH", 0, 1, 1)),
+        header(1, 1 << 31, 8, 8, counts()),
+        header(1, 100, 65535, 65535, counts()),
+        header(1, 100, 0, 8, counts()),
+        header(1, 1 << 18, 8, 8, counts(log=9, first=65535)),
+        header(1, 1 << 18, 8, 8, counts(log=0)),
+        header(1, 1 << 18, 8, 8, counts(log=9, parts=256)),
+        header(1, 1 << 18, 8, 8, counts(log=9, second=256)),
+        header(1, 100, 8, 8, counts(log=11)),
+        header(1, 100, 8, 8, counts(log=255)),
+        header(1, 100, 8, 8, counts(classes=65535)),
+        header(1, 100, 8, 8, counts(classes=0)),
+        header(1, 100, 8, 8, counts(second=0)),
         header(1, 100, 8, 8, b""),
-        header(1, 4, 8, 8, struct.pack("<HHH", 1, 1, 1), bytes(1 << 24)),
-        header(1, 4, 8, 8, struct.pack("<HHH", 1, 1, 1), struct.pack("<11H", *[7] * 11) + bytes(4)),
+        header(1, 4, 8, 8, counts(), bytes(1 << 24)),
+        header(1, 4, 8, 8, counts(log=2), struct.pack("<4I", 0, 1, 1, 1) + b"\x07" * 10 + bytes(9)),
+        header(1, 4, 8, 8, counts(log=2), struct.pack("<4I", 0, 1, 1, 2) + bytes(19)),
         header(2, 1 << 18, 8, 8, struct.pack("<BBHBxH", 8, 64, 256, 7, 9)),
         header(2, 16384, 8, 8, struct.pack("<BBHBxH", 12, 64, 65528, 7, 9)),
         header(2, 100, 8, 8, struct.pack("<BBHBxH", 0, 64, 8, 7, 9)),

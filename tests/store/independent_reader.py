@@ -9,49 +9,52 @@ import pyarrow as pa
 
 
 def tables(data):
-    """codecs/FORMAT.md: a codec's V, its b and W, its classes and, a table, the (id, share) of each slot."""
-    magic, mode, length, vocabulary = struct.unpack_from("<8sBBxxI", data)
+    """codecs/FORMAT.md: K, log2 of a group's places, ids by place, the tables, what the slots of each step hold."""
+    magic, mode, _, k, log, lefts, ups, first, a, b, second = struct.unpack_from("<8sBBxxIxxxxB6H", data)
     assert (magic, mode) == (b"seitids1", 1)
-    lefts, ups, count = struct.unpack_from("<HHH", data, 20)
-    raw = zlib.decompress(data[20 + length :])
-    numbers = np.frombuffer(raw, "<u2", 2 * (vocabulary + 1) + lefts * ups)
-    costs = np.frombuffer(raw, np.uint8, offset=numbers.nbytes).reshape(count, vocabulary).tolist()
-    left, up, which = np.split(numbers, [vocabulary + 1, 2 * vocabulary + 2])
-    bits, words = (14, 2) if vocabulary <= 4096 else (18, 3) if vocabulary <= 65536 else (20, 3)
-    return vocabulary, bits, words, left, up, which.reshape(lefts, ups), [alias(cost, bits) for cost in costs]
+    g = -(-k >> log)
+    shapes = [k, k + 1, k + 1, (lefts, ups), (g, lefts), (g, ups), (g, a, b), (first, g), (g, second, 1 << log)]
+    layout = [("", "<" + kind, shape) for kind, shape in zip("IBBHBBBBB", shapes, strict=True)]
+    place, *parts, costs, inner = np.frombuffer(zlib.decompress(data[33:]), layout)[0]
+    two = [[alias(cost, k - (g << log)) for cost in tables] for g, tables in enumerate(inner)]
+    return log, np.argsort(np.cumsum(place, dtype=np.uint32)), parts, [alias(cost, g) for cost in costs], two
 
 
-def alias(costs, bits):
-    weight = [round(2 ** (31 - c % 8 / 8)) >> (c // 8) for c in costs]
-    f = [1 + w * ((1 << bits) - len(weight)) // max(sum(weight), 1) for w in weight]
-    f[f.index(max(f))] += (1 << bits) - sum(f)
-    buckets = 1 << (len(f) - 1).bit_length()
-    size, left = (1 << bits) // buckets, f + [0] * (buckets - len(f))
-    small, large = [s for s in range(buckets) if left[s] < size], [s for s in range(buckets) if left[s] > size]
-    out = [[(min(s, len(f) - 1), r) for r in range(size)] for s in range(buckets)]
+def alias(costs, there):
+    w = [round(2 ** (31 - c % 4 / 4)) >> (c // 4) for c in costs.tolist()[:there]]
+    f = [1 + x * (16384 - len(w)) // max(sum(w), 1) for x in w]
+    f[f.index(max(f))] += 16384 - sum(f)
+    buckets, size = 1 << (len(costs) - 1).bit_length(), 16384 >> (len(costs) - 1).bit_length()
+    left, out = f + [0] * (buckets - len(f)), [[(s, r) for r in range(size)] for s in range(buckets)]
+    small, large = [s for s, n in enumerate(left) if n < size], [s for s, n in enumerate(left) if n > size]
     while small:
         s, o = small.pop(), large[-1]
         left[o] -= size - left[s]
         out[s][left[s] :] = [(o, r + left[o] - left[s]) for r in range(left[s], size)]
         if left[o] <= size:
             small += [large.pop()] * (left[o] < size)
-    return f, [(s, (p + 40503 * s % 65536 % f[s]) % f[s]) for bucket in out for s, p in bucket]
+    return f, [entry for bucket in out for entry in bucket]
 
 
 def block(payload, rows, grid, codec):
-    vocabulary, bits, words, left, up, which, slots = codec
-    stream = iter(np.frombuffer(payload[: len(payload) // 2 * 2], "<u2").tolist())
-    x = 0
-    for _ in range(words):
-        x = x << 16 | next(stream)
-    ids = np.full((rows, grid[0] + 1, grid[1] + 1), vocabulary)
+    log, id_of, (left, up, table, left_part, up_part, table_in), one, two = codec
+    high, low, *words = struct.unpack_from(f"<{len(payload) // 2}H", payload)
+    x, ids = high << 16 | low, np.full((rows, grid[0] + 1, grid[1] + 1), len(id_of))
+
+    def take(f, slots):
+        nonlocal x
+        choice, share = slots[x % 16384]
+        x = f[choice] * (x >> 14) + share
+        x = x if x >> 16 else x << 16 | words.pop(0)
+        return choice
+
     for n, i, j in np.ndindex(rows, *grid):
-        f, entries = slots[which[left[ids[n, i + 1, j]], up[ids[n, i, j + 1]]]]
-        ids[n, i + 1, j + 1], share = entries[x % (1 << bits)]
-        x = f[ids[n, i + 1, j + 1]] * (x >> bits) + share
-        while x < 1 << 16 * (words - 1):
-            x = x << 16 | next(stream)
-    assert (x, list(stream)) == (1 << 16 * (words - 1), [])
+        a, b = left[ids[n, i + 1, j]], up[ids[n, i, j + 1]]
+        group = take(*one[table[a, b]]) if len(two) > 1 else 0
+        place = (group << log) + take(*two[group][table_in[group, left_part[group, a], up_part[group, b]]])
+        ids[n, i + 1, j + 1] = id_of[place]
+        x ^= place & 0xFFFF
+    assert (x, words) == (65536, [])
     return ids[:, 1:, 1:]
 
 
@@ -67,7 +70,6 @@ def read(folder):
         per_block, codec = codecs[shard["codec"]]
         for number, payload in enumerate(batch["payload"].to_pylist()):
             rows = min(per_block, shard["rows"] - number * per_block)
-            labels = batch["label"][number].as_py()
             ids = block(payload, rows, manifest["grid"], codec)
-            for row, label in zip(ids, labels if per_block > 1 else [labels], strict=True):
+            for row, label in zip(ids, np.ravel(batch["label"][number].as_py()).tolist(), strict=True):
                 yield shard["split"], used[row], label

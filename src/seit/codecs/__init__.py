@@ -1,7 +1,7 @@
 """Lossless codes for grids of ids: `fit` a codec to ids, keep `Codec.to_bytes`, `load` it to read.
 
     zero-order   one table                               fastest
-    context      a table per cluster of (left, up) ids   the default
+    context      tables chosen by (left, up) ids         the default
     learned      a small integer network                 smallest
 
 `escape` is the paper's own code, for comparison and for the official release's files.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from seit.codecs import learned, tables
+from seit.codecs import learned, tables, tables_fit
 from seit.codecs.base import Codec, check_ids, read_header
 from seit.errors import CodecError, nearest_names
 
@@ -35,9 +35,9 @@ def fit(name: str, ids: NDArray[np.integer], vocabulary: int) -> Codec:
     """
     ids = check_ids(ids, vocabulary)
     if name == "zero-order":
-        return tables.fit(ids, vocabulary, (1,))
+        return tables_fit.fit(ids, vocabulary, ())
     if name in ("auto", "context"):
-        return tables.fit(ids, vocabulary)
+        return tables_fit.fit(ids, vocabulary)
     if name == "learned":
         if vocabulary > learned.MAX_VOCABULARY:
             raise CodecError(

@@ -1,9 +1,10 @@
 """The codec contract: a grid of ids <-> bytes. A codec knows nothing of files; it is one file in this folder.
 
-A shard's rows are coded in blocks: `rows_per_block` rows, so that about 1024 ids share one coder state (4 bytes)
-and one start index. A 32 x 32 grid is a block of its own and decodes alone; an 8 x 8 grid shares its block with 15
-others, and reading one row decodes up to 16 (about 10 us). Only the last block of a shard may be short; its row
-count then follows it as one more byte, so that its length is odd.
+A shard's rows are coded in blocks: `rows_per_block` rows that share one coder state (4 bytes) and one start index.
+From 512 cells up a row is a block of its own and decodes alone. Of smaller grids so many share a block that it
+holds about 2048 ids: an 8 x 8 grid with 31 others. State and index would else be a tenth of its bytes; reading one
+row decodes 32, some 25 us. Only the last block of a shard may be short; its row count then follows it as one more
+byte, so that its length is odd.
 
 Start indices: `offsets` are byte positions into the payload, block k being payload[offsets[k]:offsets[k + 1]].
 `decode` takes any integer dtype and touches only the entries it needs, so a store may keep a shard's offsets
@@ -39,8 +40,9 @@ _CHUNK = 256
 
 
 def rows_per_block(grid: tuple[int, int]) -> int:
-    """How many rows share coder state: as many as make about 1024 ids, 1 to 255."""
-    return max(1, min(255, 1024 // (grid[0] * grid[1])))
+    """How many rows share coder state: 1 from 512 ids up, else as many as make about 2048 ids, at most 255."""
+    cells = grid[0] * grid[1]
+    return 1 if cells >= 512 else min(255, 2048 // cells)
 
 
 class Codec(ABC):
@@ -82,7 +84,8 @@ class Codec(ABC):
     def decode_blocks(self, payload: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
         """Decodes blocks into `out` [n, cells]; returns which of them ended as an encoder ends them.
 
-        Must be safe for any bytes between `starts` and `ends`, which lie inside `payload`, and release the GIL.
+        Must be safe for any bytes between `starts` and `ends`, which lie inside `payload` and are even, and release
+        the GIL.
         """
 
     @abstractmethod
@@ -193,8 +196,9 @@ class Codec(ABC):
     def _decode(self, payload: Array, offsets: Array, blocks: Array, out: Array, odd: bool = False) -> None:
         starts, ends = self._bounds(payload, offsets, blocks)
         ends = ends - odd
-        if ((ends - starts) % 2).any():
-            raise self._damage(int(blocks[(ends - starts) % 2 == 1][0]))
+        uneven = (starts | ends) % 2 == 1
+        if uneven.any():
+            raise self._damage(int(blocks[uneven][0]))
         parts = [slice(i, i + _CHUNK) for i in range(0, len(blocks), _CHUNK)]
         good = np.concatenate(
             _map(lambda part: self.decode_blocks(payload, starts[part], ends[part], out[part]), parts)
@@ -268,3 +272,18 @@ def inflate(data: bytes, size: int) -> bytes:
     if len(tables) != size or not stream.eof or stream.unused_data:
         raise CodecError(f"the tables are not {size} bytes", "codec", "the file is damaged")
     return tables
+
+
+def arrays_of(tables: bytes, layout: list[tuple[str, tuple[int, ...]]]) -> list[Array]:
+    """Inflates tables into arrays of a layout: (dtype, shape) one after another.
+
+    Raises:
+        CodecError: they are not exactly as long.
+    """
+    sizes = [int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in layout]
+    data, at, arrays = inflate(tables, sum(sizes)), 0, []
+    for (kind, shape), size in zip(layout, sizes, strict=True):
+        native = np.dtype(kind).newbyteorder("=")
+        arrays.append(np.frombuffer(data[at : at + size], kind).reshape(shape).astype(native))
+        at += size
+    return arrays

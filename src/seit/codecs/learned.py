@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seit.codecs import network, rans
-from seit.codecs.base import Array, Codec, inflate
+from seit.codecs.base import Array, Codec, arrays_of
 from seit.errors import CodecError
 
 MAX_VOCABULARY = 1 << 14
@@ -93,7 +93,7 @@ class LearnedCodec(Codec):
 
     mode = 2
     name = "learned"
-    smallest_block = 2 * network.WORDS
+    smallest_block = 2 * rans.WORDS
 
     def __init__(self, vocabulary: int, grid: tuple[int, int], fitted: Network) -> None:
         super().__init__(vocabulary, grid)
@@ -124,8 +124,7 @@ class LearnedCodec(Codec):
         first, frequency = network.intervals(
             np.ascontiguousarray(ids, np.int64), *self._shared, self._place, *self._limits
         )
-        no_slots = np.zeros((0, 0), np.uint32)
-        return rans.encode(first, frequency, first, no_slots, network.BITS, network.WORDS)
+        return rans.encode(first, frequency)
 
     def decode_blocks(self, payload: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
         return network.decode(payload, starts, ends, out, *self._shared, self._id_of, *self._limits)
@@ -163,10 +162,4 @@ def load(vocabulary: int, grid: tuple[int, int], counts: bytes, tables: bytes) -
         ("i1", (j, 2)), ("<u2", (vocabulary,)), ("i1", (vocabulary + 1, rank)), ("i1", (j, rank, hidden)),
         ("<u4", (hidden,)), ("<i2", (hidden,)), ("i1", (nodes, network.FAN, hidden)), ("<i4", (nodes, network.FAN)),
     ]  # fmt: skip
-    sizes = [int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in layout]
-    data, at, arrays = inflate(tables, sum(sizes)), 0, []
-    for (kind, shape), size in zip(layout, sizes, strict=True):
-        native = np.dtype(kind).newbyteorder("=")
-        arrays.append(np.frombuffer(data[at : at + size], kind).reshape(shape).astype(native))
-        at += size
-    return LearnedCodec(vocabulary, grid, Network(shift, cap, *arrays))
+    return LearnedCodec(vocabulary, grid, Network(shift, cap, *arrays_of(tables, layout)))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from seit.codecs import network
 from seit.codecs.base import Array
 from seit.codecs.learned import NEIGHBOURS, LearnedCodec, Network, absent, levels
+from seit.codecs.tables_fit import tree
 from seit.progress import progress
 
 RANK, HIDDEN = 24, 96
@@ -41,39 +42,6 @@ def fit(ids: Array, vocabulary: int, steps: int = STEPS, seed: int = 0) -> Learn
         _train(model, place[ids], vocabulary, steps, generator)
     # the model numbers ids by leaf; the stored factors are numbered by id
     return LearnedCodec(vocabulary, ids.shape[1:], _rounded(model, place, vocabulary))
-
-
-def tree(ids: Array, vocabulary: int) -> NDArray[np.int64]:
-    """Orders ids so that alike ones (in what they stand beside) share subtrees; returns each id's leaf [K].
-
-    The ids are cut in two along the principal axis of their neighbourhoods, again and again.
-    """
-    named = min(vocabulary, 1023)
-    names = np.full(vocabulary, named)
-    names[np.argsort(-np.bincount(ids.reshape(-1), minlength=vocabulary), kind="stable")[:named]] = np.arange(named)
-    profile = np.zeros((vocabulary, 2 * (named + 1)), np.float32)
-    for side, (here, beside) in enumerate(((ids[:, :, 1:], ids[:, :, :-1]), (ids[:, 1:], ids[:, :-1]))):
-        pairs = here.astype(np.int64) * (named + 1) + names[beside]
-        counts = np.bincount(pairs.reshape(-1), minlength=vocabulary * (named + 1)).reshape(vocabulary, -1)
-        profile[:, side * (named + 1) :][:, : named + 1] = np.sqrt(
-            counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        )
-    order: list[int] = []
-    stack = [np.arange(vocabulary)]
-    while stack:
-        part = stack.pop()
-        if len(part) == 1:
-            order.append(int(part[0]))
-            continue
-        centred = profile[part] - profile[part].mean(0)
-        axis = centred[np.abs(centred).sum(1).argmax()]
-        for _ in range(20):
-            axis = centred.T @ (centred @ axis)
-            axis /= max(float(np.linalg.norm(axis)), 1e-20)
-        part = part[np.argsort(centred @ axis, kind="stable")]
-        half = 1 << ((len(part) - 1).bit_length() - 1)
-        stack += [part[half:], part[:half]]
-    return np.argsort(order)
 
 
 class _Model(nn.Module):

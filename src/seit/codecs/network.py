@@ -17,11 +17,9 @@ from math import isqrt
 import numba as nb
 import numpy as np
 
+from seit.codecs.rans import BITS, WORDS
+
 FAN = 8
-BITS = 14
-"""log2 of the total of each level's frequencies."""
-WORDS = 2
-"""16-bit words of coder state."""
 LANES = 4
 """Blocks decoded side by side."""
 MARGIN = 3

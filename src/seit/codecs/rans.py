@@ -1,14 +1,17 @@
-"""The entropy coder of the table codecs: alias-method rANS, several blocks in lockstep.
+"""The entropy coder of the table codes: alias-method rANS, several blocks in lockstep.
 
-A block is one range ANS stream: a state x in [L, 2^16 L), L = 2^(16 (words - 1)), that gives and takes 16-bit
-little-endian words. It starts with the coder's final state (`words` words, highest first); a decoder that has
-taken all its ids must stand at x = L with every word used, which is the check that damage rarely passes.
+A block is one range ANS stream: a state x in [2^16, 2^32) that gives and takes 16-bit little-endian words. It
+starts with the coder's final state (two words, highest first); a decoder that has taken all its ids must stand at
+x = 2^16 with every word used, which is the check that damage rarely passes.
 
-An id of frequency f out of 2^bits owns f slots. The alias method (Walker; Giesen's form for rANS) deals the slots
-out so that slot >> shift names a bucket with at most two ids: one comparison instead of a search, and 16 bytes an
-id instead of 2 bytes a slot, which keeps many tables in the cache. An id's shares are turned by a number of its
-own: without that, a damaged bit that leads to another id of the same frequency would leave the same state behind,
-and go unnoticed.
+A choice of frequency f out of 2^14 owns f slots. The alias method (Walker; Giesen's form for rANS) deals the slots
+out so that slot >> shift names a bucket with at most two choices: one comparison instead of a search, and 8 bytes a
+choice instead of 2 bytes a slot, which keeps many tables in the cache.
+
+After each id the state is changed by the id's place: without that, a damaged bit that leads to another id of the
+same frequency would leave the same state behind, and go unnoticed.
+
+An id is one choice or two: its group, then its place in the group (see `tables`).
 """
 
 from __future__ import annotations
@@ -16,63 +19,48 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
+BITS = 14
+"""log2 of the total of a table's frequencies: two words of state allow that before rounding shows."""
+WORDS = 2
+"""16-bit words of coder state."""
 LANES = 4
 """Blocks decoded side by side: one alone waits for its own multiply and table look-up."""
 
-_FREQUENCY, _EXTRA = 18, 40
-"""Fields of a bucket's two entries: in bits 0..17 the turn of its own id, or the other's id; from 18 the frequency;
-from 40 the threshold below which a slot is its own id's, or the (signed) offset of the other's shares."""
+_LOW = 1 << 16
+_OTHER, _OWN, _NUMBER = 45, 30, 15
+"""Fields of a bucket: in the lowest 15 bits the other choice's number above the threshold below which a slot is the
+bucket's own choice's; from 15 the other's frequency, from 30 the own one's, from 45 the (signed) offset of the
+other's shares."""
 
-
-def precision(vocabulary: int) -> tuple[int, int]:
-    """The coder's parameters for a vocabulary.
-
-    Two words of state cost a block 3 bytes and allow 14 bits before rounding shows; larger vocabularies need
-    finer frequencies and so a third word.
-
-    Args:
-        vocabulary: ids are 0..vocabulary-1, 2 to 2^18.
-
-    Returns:
-        (bits of the frequencies' total, 16-bit words of state).
-    """
-    if vocabulary <= 4096:
-        return 14, 2
-    return (18, 3) if vocabulary <= 65536 else (20, 3)
+U = np.uint64
+"""Kernels index by unsigned numbers: signed ones would be checked for counting from an array's end."""
 
 
 @nb.njit(cache=True, nogil=True)
-def _turn(symbol, frequency):
-    """By how many shares an id's are turned."""
-    return ((symbol * 40503) & 0xFFFF) % frequency
-
-
-@nb.njit(cache=True, nogil=True)
-def alias_entries(frequencies, bits):
+def alias_entries(frequencies):
     """Alias tables of many distributions.
 
     Args:
-        frequencies: int64 [tables, K], each row positive and summing to 2^bits.
-        bits: log2 of the total.
+        frequencies: int64 [tables, choices], each row summing to 2^14; 0 for a choice that is not there.
 
     Returns:
-        int64 [tables, buckets, 2]: the entries of each bucket's own id (the one with its number) and of the
-        other; buckets is the power of two from K up.
+        int64 [tables, buckets]; buckets is the power of two from the choices up, and a bucket's own choice is the
+        one with its number.
     """
-    tables, vocabulary = frequencies.shape
-    buckets = 1
-    while buckets < vocabulary:
-        buckets *= 2
-    size = (1 << bits) // buckets
-    entries = np.zeros((tables, buckets, 2), np.int64)
+    tables, choices = frequencies.shape
+    log = 0
+    while 1 << log < choices:
+        log += 1
+    buckets, size = 1 << log, 1 << (BITS - log)
+    entries = np.zeros((tables, buckets), np.int64)
     left = np.zeros(buckets, np.int64)
     small = np.zeros(buckets, np.int64)
     large = np.zeros(buckets, np.int64)
     for t in range(tables):
         smalls = larges = 0
         for s in range(buckets):
-            left[s] = frequencies[t, s] if s < vocabulary else 0
-            entries[t, s, 0] = (size << _EXTRA) | (left[s] << _FREQUENCY) | _turn(s, max(left[s], 1))
+            left[s] = frequencies[t, s] if s < choices else 0
+            entries[t, s] = (left[s] << _OWN) | size
             if left[s] < size:
                 small[smalls] = s
                 smalls += 1
@@ -84,11 +72,9 @@ def alias_entries(frequencies, bits):
             s = small[smalls]
             o = large[larges - 1]
             left[o] -= size - left[s]
-            field = (np.int64(1) << _EXTRA) - 1
-            entries[t, s, 0] = (left[s] << _EXTRA) | (entries[t, s, 0] & field)
-            f = frequencies[t, o]
-            offset = left[o] - left[s] + _turn(o, f)
-            entries[t, s, 1] = (offset << _EXTRA) | (f << _FREQUENCY) | o
+            own = entries[t, s] - size + left[s]
+            other = (o << (BITS + 1 - log)) | (frequencies[t, o] << _NUMBER) | ((left[o] - left[s]) << _OTHER)
+            entries[t, s] = own | other
             if left[o] <= size:
                 larges -= 1
                 if left[o] < size:
@@ -98,164 +84,220 @@ def alias_entries(frequencies, bits):
 
 
 @nb.njit(cache=True, nogil=True)
-def slots_of(entries, first, bits):
-    """Inverts alias tables, for encoding.
+def links_of(entries):
+    """Where else each choice has slots, for encoding: chains of the buckets in which it is the other one.
 
     Args:
-        entries: [tables, buckets, 2] from `alias_entries`.
-        first: int64 [tables, K], frequencies summed up to each id.
-        bits: log2 of the total.
+        entries: [tables, buckets] from `alias_entries`.
 
     Returns:
-        uint32 [tables, 2^bits]: at first[t, id] + r the slot that decodes to the id's r-th share.
+        int32 [tables, buckets, 2]: a choice's first such bucket, and a bucket's successor; -1 ends a chain.
     """
-    tables, buckets, _ = entries.shape
-    size = (1 << bits) // buckets
-    slots = np.zeros((tables, 1 << bits), np.uint32)
+    tables, buckets = entries.shape
+    size = (1 << BITS) // buckets
+    links = np.full((tables, buckets, 2), -1, np.int32)
     for t in range(tables):
-        for slot in range(1 << bits):
-            bucket, r = slot // size, slot % size
-            own, other = entries[t, bucket, 0], entries[t, bucket, 1]
-            mine = r < (own >> _EXTRA)
-            symbol = bucket if mine else other & 0x3FFFF
-            f = ((own if mine else other) >> _FREQUENCY) & 0x3FFFFF
-            share = r + (own & 0x3FFFF if mine else other >> _EXTRA)
-            slots[t, first[t, symbol] + (share - f if share >= f else share)] = slot
-    return slots
+        for bucket in range(buckets):
+            low = entries[t, bucket] & 0x7FFF
+            if low & (2 * size - 1) < size:
+                links[t, bucket, 1] = links[t, low // (2 * size), 0]
+                links[t, low // (2 * size), 0] = bucket
+    return links
 
 
 @nb.njit(cache=True, nogil=True)
-def encode(first, frequency, table, slots, bits, words):
-    """Encodes blocks of equally many ids, given each id's share of the slots.
+def _slot(entries, links, choice, share):
+    """The slot of one table that decodes to a choice's share."""
+    size = (1 << BITS) // len(entries)
+    if share < entries[choice] & (2 * size - 1):
+        return choice * size + share
+    bucket = links[choice, 0]
+    while bucket >= 0:
+        r = share - (entries[bucket] >> _OTHER)
+        if entries[bucket] & (2 * size - 1) <= r < size:
+            return bucket * size + r
+        bucket = links[bucket, 1]
+    return np.int64(0)  # not reached: every share has a slot
+
+
+@nb.njit(cache=True, nogil=True)
+def encode(first, frequency):
+    """Encodes blocks of equally many choices whose shares are consecutive slots.
 
     Args:
-        first, frequency: int64 [n, cells], an id's first share and how many it has, out of 2^bits.
-        table: int64 [n, cells], row of `slots` that turns shares into slots.
-        slots: uint32 [tables, 2^bits], or [0, 0] where shares are slots.
-        bits, words: see `precision`.
+        first, frequency: int64 [n, choices], a choice's first slot and how many it has, out of 2^14.
 
     Returns:
         (payload uint8 [P], lengths int64 [n] in bytes).
     """
-    n, cells = first.shape
-    most = cells * (words - 1) + words
-    block = np.zeros(most, np.uint16)
-    payload = np.zeros(1 << 16, np.uint8)
-    lengths = np.zeros(n, np.int64)
-    end = 0
+    n, choices = first.shape
+    payload, lengths, end = np.zeros(1 << 16, np.uint8), np.zeros(n, np.int64), 0
+    block = np.zeros(choices + WORDS, np.uint16)
     for b in range(n):
-        x = np.int64(1) << (16 * (words - 1))
-        at = most
-        for i in range(cells - 1, -1, -1):
+        x, at = np.int64(_LOW), len(block)
+        for i in range(choices - 1, -1, -1):
             f = frequency[b, i]
-            while x >= f << (16 * words - bits):
-                at -= 1
-                block[at] = x & 0xFFFF
-                x >>= 16
-            slot = first[b, i] + x % f
-            if len(slots):
-                slot = np.int64(slots[table[b, i], slot])
-            x = ((x // f) << bits) | slot
-        for _ in range(words):
-            at -= 1
-            block[at] = x & 0xFFFF
-            x >>= 16
-        lengths[b] = 2 * (most - at)
-        if end + lengths[b] > len(payload):
-            larger = np.zeros(2 * len(payload) + lengths[b], np.uint8)
-            larger[:end] = payload[:end]
-            payload = larger
-        for i in range(at, most):
-            payload[end] = block[i] & 0xFF
-            payload[end + 1] = block[i] >> 8
-            end += 2
+            x, at = _make_room(x, f, block, at)
+            x = ((x // f) << BITS) | (first[b, i] + x % f)
+        payload, lengths[b] = _flush(x, block, at, payload, end)
+        end += lengths[b]
     return payload[:end].copy(), lengths
 
 
 @nb.njit(cache=True, nogil=True)
-def decode(payload, starts, ends, out, shape, entries, bits, words, left_class, up_class, table_of):
-    """Decodes whole blocks of equally many rows.
-
-    Never reads outside `payload` nor writes outside `out`, whatever the bytes are; ids come from `entries`.
+def encode_tables(table, choice, entries, links, second_entries, second_links):
+    """Encodes blocks of equally many ids by alias tables.
 
     Args:
-        payload: uint8 [P].
-        starts, ends: int64 [n], 0 <= start, start + 2 * words <= end <= P (the caller has checked).
+        table, choice: int64 [n, cells, 2], of both steps of an id; the first step is left out if there is but
+            one group.
+        entries, links, second_entries, second_links: of the two steps, see `alias_entries` and `links_of`.
+
+    Returns:
+        (payload uint8 [P], lengths int64 [n] in bytes).
+    """
+    n, cells, _ = table.shape
+    payload, lengths, end = np.zeros(1 << 16, np.uint8), np.zeros(n, np.int64), 0
+    block = np.zeros(2 * cells + WORDS, np.uint16)
+    grouped = entries.shape[1] > 1
+    for b in range(n):
+        x, at = np.int64(_LOW), len(block)
+        for i in range(cells - 1, -1, -1):
+            x ^= (choice[b, i, 0] * second_entries.shape[1] + choice[b, i, 1]) & 0xFFFF
+            for step in range(1, -1 if grouped else 0, -1):
+                t, c = table[b, i, step], choice[b, i, step]
+                one = second_entries[t] if step else entries[t]
+                f = (one[c] >> _OWN) & 0x7FFF
+                x, at = _make_room(x, f, block, at)
+                x = ((x // f) << BITS) | _slot(one, second_links[t] if step else links[t], c, x % f)
+        payload, lengths[b] = _flush(x, block, at, payload, end)
+        end += lengths[b]
+    return payload[:end].copy(), lengths
+
+
+@nb.njit(cache=True, nogil=True)
+def _make_room(x, f, block, at):
+    """Moves a word out of a state that a choice of frequency f would make too large."""
+    if x >= f << (16 * WORDS - BITS):
+        at -= 1
+        block[at] = x & 0xFFFF
+        x >>= 16
+    return x, at
+
+
+@nb.njit(cache=True, nogil=True)
+def _flush(x, block, at, payload, end):
+    """Puts a block's state and words at the payload's end; returns (the payload, enlarged if need be, bytes)."""
+    for _ in range(WORDS):
+        at -= 1
+        block[at] = x & 0xFFFF
+        x >>= 16
+    length = 2 * (len(block) - at)
+    if end + length > len(payload):
+        larger = np.zeros(2 * len(payload) + length, np.uint8)
+        larger[:end] = payload[:end]
+        payload = larger
+    for i in range(at, len(block)):
+        payload[end] = block[i] & 0xFF
+        payload[end + 1] = block[i] >> 8
+        end += 2
+    return payload, length
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def _take(x, words, at, last, entries, first, log):
+    """Takes one choice out of the state, without a branch that nobody could predict.
+
+    Args:
+        x: the state.
+        words: the payload.
+        at, last: place of the next word in it, and of the block's last one.
+        entries: int64, flat.
+        first: the table's first bucket.
+        log: log2 of the buckets.
+
+    Returns:
+        (choice, state, place of the next word), all unsigned.
+    """
+    shift = U(BITS) - log
+    r = x & ((U(1) << shift) - U(1))
+    bucket = (x & U((1 << BITS) - 1)) >> shift
+    e = U(entries[first + bucket])
+    own = (r - (e & ((U(2) << shift) - U(1)))) >> U(63)  # 1 if the slot is the bucket's own choice's
+    f = (e >> (U(_NUMBER) + own * U(_OWN - _NUMBER))) & U(0x7FFF)
+    other = U(np.int64(e) >> _OTHER)
+    choice = bucket if own else (e & U(0x7FFF)) >> (shift + U(1))
+    x = f * (x >> U(BITS)) + r + (U(0) if own else other)
+    word = U(words[min(at, last)])
+    need = x < U(_LOW)
+    return choice, (x << U(16) | word) if need else x, at + U(need)
+
+
+@nb.njit(cache=True, nogil=True)
+def decode(
+    words, starts, ends, out, shape, left_class, up_class, table_of, entries,
+    left_part, up_part, table_in, second_entries, id_of,
+):  # fmt: skip
+    """Decodes whole blocks of equally many rows.
+
+    Never reads outside `words` nor writes outside `out`, whatever the bytes are; ids come from `id_of`.
+
+    Args:
+        words: uint16 [P], the payload.
+        starts, ends: int64 [n], 0 <= start, start + 2 <= end <= P (the caller has checked).
         out: uint16 or uint32 [n, rows * h * w], filled with ids.
         shape: (h, w) of the grid.
-        entries: int64 [tables, buckets, 2].
-        bits, words: see `precision`.
-        left_class, up_class: uint16 [K + 1], class of a neighbour; the last one is "outside".
-        table_of: uint16 [left classes, up classes].
+        left_class, up_class: uint8 [K + 1], class of a neighbour; the last one is "outside".
+        table_of: uint16 [left classes, up classes], of the first step.
+        entries: int64 [tables, buckets], groups; one bucket if there is but one group.
+        left_part, up_part: uint8 [groups, classes], what a class counts as within a group.
+        table_in: uint8 [groups, left parts, up parts], of the second step, counted within the group.
+        second_entries: int64 [groups * tables, buckets], places in a group.
+        id_of: uint32 [groups * buckets of a group], the id at each place.
 
     Returns:
         bool [n]: the block ended in the initial state with all its words used.
     """
     n, cells = out.shape
     height, width = shape
-    tables, buckets, _ = entries.shape
-    vocabulary = len(left_class) - 1
-    flat = entries.reshape(-1)
-    ups = table_of.shape[1]
-    cell_table = table_of.reshape(-1)
-    shift = bits
-    while (1 << (bits - shift)) < buckets:
-        shift -= 1
-    low, mask, inside = np.int64(1) << (16 * (words - 1)), (1 << bits) - 1, (1 << shift) - 1
-    state = np.zeros(LANES, np.int64)
-    at = np.zeros(LANES, np.int64)
-    last = np.zeros(LANES, np.int64)
-    block = np.zeros(LANES, np.int64)
-    good = np.zeros(n, np.bool_)
+    outside, groups, places = len(left_class) - 1, left_part.shape[0], second_entries.shape[1]
+    within, buckets = len(second_entries) // groups, entries.shape[1]
+    contexts = table_of.size > 1 or table_in.size > groups
+    first_flat, second_flat = entries.reshape(-1), second_entries.reshape(-1)
+    log, second_log = U(0), U(0)
+    while 1 << log < buckets:
+        log += U(1)
+    while 1 << second_log < places:
+        second_log += U(1)
+    state, at, last = np.zeros(LANES, U), np.zeros(LANES, U), np.zeros(LANES, U)
+    block, good = np.zeros(LANES, U), np.zeros(n, np.bool_)
     for base in range(0, n, LANES):
         for k in range(LANES):
             b = min(base + k, n - 1)  # a short last group decodes its last block several times over
-            block[k] = b
-            at[k] = starts[b] + 2 * words
-            last[k] = ends[b] - 2
-            x = np.int64(0)
-            for j in range(words):
-                q = starts[b] + 2 * j
-                x = (x << 16) | np.int64(payload[q]) | (np.int64(payload[q + 1]) << 8)
-            state[k] = x
+            block[k], at[k], last[k] = b, starts[b] + WORDS, ends[b] - 1
+            state[k] = (U(words[starts[b]]) << U(16)) | U(words[starts[b] + 1])
         column, line = 0, 0
         for i in range(cells):
             for k in range(LANES):
-                b = block[k]
-                first = np.int64(0)
-                if tables > 1:
-                    left = np.int64(out[b, i - 1]) if column > 0 else vocabulary
-                    up = np.int64(out[b, i - width]) if line > 0 else vocabulary
-                    first = np.int64(cell_table[np.int64(left_class[left]) * ups + up_class[up]]) * buckets
-                x = state[k]
-                slot = x & mask
-                r = slot & inside
-                bucket = slot >> shift
-                own, other = flat[2 * (first + bucket)], flat[2 * (first + bucket) + 1]
-                # all bits set if the slot is the bucket's own id's: arithmetic instead of a branch that nobody
-                # could predict
-                mine = (r - (own >> _EXTRA)) >> 63
-                f = ((other ^ ((own ^ other) & mine)) >> _FREQUENCY) & 0x3FFFFF
-                offset, number = other >> _EXTRA, other & 0x3FFFF
-                share = r + (offset ^ ((offset ^ (own & 0x3FFFF)) & mine)) - f
-                x = f * (x >> bits) + share + (f & (share >> 63))
-                q = min(at[k], last[k])
-                word = np.int64(payload[q]) | (np.int64(payload[q + 1]) << 8)
-                need = x < low
-                x = (x << 16 | word) if need else x
-                at[k] += 2 if need else 0
-                if words > 2 and x < low:  # only an id rarer than 2^-16 takes two words
-                    q = min(at[k], last[k])
-                    x = x << 16 | np.int64(payload[q]) | (np.int64(payload[q + 1]) << 8)
-                    at[k] += 2
-                state[k] = x
-                out[b, i] = number ^ ((number ^ bucket) & mine)
+                b, x, p = block[k], state[k], at[k]
+                left, up, table, group = U(0), U(0), U(0), U(0)
+                if contexts:
+                    left = U(left_class[U(out[b, U(i - 1)]) if column > 0 else U(outside)])
+                    up = U(up_class[U(out[b, U(i - width)]) if line > 0 else U(outside)])
+                if buckets > 1:
+                    table = U(table_of[left, up])
+                    group, x, p = _take(x, words, p, last[k], first_flat, table << log, log)
+                    table = group * U(within)
+                if contexts:
+                    table += U(table_in[group, U(left_part[group, left]), U(up_part[group, up])])
+                place, x, p = _take(x, words, p, last[k], second_flat, table << second_log, second_log)
+                leaf = (group << second_log) + place
+                out[b, U(i)] = id_of[leaf]
+                state[k], at[k] = x ^ (leaf & U(0xFFFF)), p
             column += 1
             if column == width:
                 column = 0
-                line += 1
-                if line == height:
-                    line = 0
+                line = line + 1 if line + 1 < height else 0
         for k in range(LANES):
-            good[block[k]] = state[k] == low and at[k] == last[k] + 2
+            good[block[k]] = state[k] == U(_LOW) and at[k] == last[k] + U(1)
     return good

@@ -1,151 +1,188 @@
-"""Zero-order and context codes: rANS with one static table per cluster of (left, up) neighbours.
+"""Zero-order and context codes: rANS with static tables chosen by the left and upper neighbour.
 
-The ids of a codec are coded with M tables; one table is the zero-order code. A neighbour falls into one of 96
-classes (`left_class`, `up_class`; "outside the grid" is a neighbour like any other), a pair of classes names one of
-the M tables. Classes and tables come from k-means in the Kullback-Leibler sense: two contexts share a table when
-the ids that follow them are alike.
+The ids lie in an order in which alike ones are close, cut into groups of equal size, and an id is coded in two
+steps: its group, then its place in the group. Each step has its own small tables, so that a few hundred counts
+suffice for a table, and each group its own idea of which neighbours are alike. A neighbour falls into one of some
+classes ("outside the grid" is a neighbour like any other); the pair of classes picks the table of the first step,
+and, through the classes' parts within the group that was found, the table of the second.
+
+The zero-order code is the same with one class and one table, and up to 1,024 ids with one group: a single step.
 
 Source: the paper stops at the zero-order entropy, which it calls the optimum (3.1, Table 1); neighbouring ids
-tell more.
+tell more. `tables_fit` makes the tables.
 """
 
 from __future__ import annotations
 
 import struct
+from dataclasses import astuple, dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seit.codecs import rans
-from seit.codecs.base import Array, Codec, inflate
+from seit.codecs.base import Array, Codec, arrays_of
 from seit.errors import CodecError
 
-TABLES = (1, 8, 32, 64, 128)
-"""What `auto` tries: M tables."""
+ONE_STEP = 1024
+"""Up to this vocabulary 14 bits hold every id's frequency, and a zero-order code takes one step."""
 
-_CLASSES = 96
-_CONTEXTS = 4096
-"""Fitting looks at this many of the most frequent ids by name and at all others as one: counts stay small."""
-
-_FOLLOWERS = 1024
-"""Of these the ids that follow a context are counted one by one."""
-
-_COUNTS = struct.Struct("<HHH")
+_COUNTS = struct.Struct("<B6H")
 _MAX_ENTRIES = 1 << 22
-_EIGHTHS = np.array(
-    [2147483648, 1969251188, 1805811301, 1655936265, 1518500250, 1392470869, 1276901417, 1170923762], np.int64
-)
-"""2^31 * 2^(-i/8), written out: a format's constants come from no processor's floats."""
+_QUARTERS = np.array([2147483648, 1805811301, 1518500250, 1276901417], np.int64)
+"""2^31 * 2^(-i/4), written out: a format's constants come from no processor's floats."""
+
+
+@dataclass
+class Tables:
+    """The stored numbers of a fitted code. G groups of P places; A, B classes; a, b parts; M, m tables.
+
+    Attributes:
+        place: uint32 [K], a permutation; group and place in it are place div P and place mod P.
+        left_class, up_class: uint8 [K + 1], the last entry for a neighbour outside the grid.
+        table_of: uint16 [A, B], tables of the first step.
+        left_part, up_part: uint8 [G, A] and [G, B], what the classes count as within a group.
+        table_in: uint8 [G, a, b], tables of the second step, counted within the group.
+        costs: uint8 [M, G], -log2 of each group's probability in quarters of a bit, up to a constant.
+        second_costs: uint8 [G, m, P], the same of each place.
+    """
+
+    place: NDArray[np.uint32]
+    left_class: NDArray[np.uint8]
+    up_class: NDArray[np.uint8]
+    table_of: NDArray[np.uint16]
+    left_part: NDArray[np.uint8]
+    up_part: NDArray[np.uint8]
+    table_in: NDArray[np.uint8]
+    costs: NDArray[np.uint8]
+    second_costs: NDArray[np.uint8]
 
 
 class TableCodec(Codec):
-    """M static tables chosen by the classes of the left and upper neighbour; see the module.
+    """Static tables chosen by the classes of the left and upper neighbour; see the module.
 
     Args:
         vocabulary: K.
         grid: (h, w).
-        left_class, up_class: uint16 [K + 1], the last entry for a neighbour outside the grid.
-        table_of: uint16 [left classes, up classes], numbers of tables.
-        costs: uint8 [M, K], -log2 of each id's probability in eighths of a bit, up to a constant.
+        fitted: the tables.
     """
 
     mode = 1
+    smallest_block = 2 * rans.WORDS
 
-    def __init__(
-        self,
-        vocabulary: int,
-        grid: tuple[int, int],
-        left_class: NDArray[np.uint16],
-        up_class: NDArray[np.uint16],
-        table_of: NDArray[np.uint16],
-        costs: NDArray[np.uint8],
-    ) -> None:
+    def __init__(self, vocabulary: int, grid: tuple[int, int], fitted: Tables) -> None:
         super().__init__(vocabulary, grid)
-        self.left_class, self.up_class, self.table_of, self.costs = left_class, up_class, table_of, costs
-        self.name = "zero-order" if len(costs) == 1 else "context"
-        self.bits, self.words = rans.precision(vocabulary)
-        self.smallest_block = 2 * self.words
-        self.frequencies = frequencies_of(costs, self.bits)
-
-    def encode_blocks(self, ids: Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        grids = ids.reshape(-1, *self.grid)
-        left, up = neighbours(grids, self.vocabulary)
-        table = self.table_of[self.left_class[left], self.up_class[up]].astype(np.int64)
-        first, slots = self._slots
-        shape = ids.shape
-        return rans.encode(
-            first[table, grids].reshape(shape),
-            self.frequencies[table, grids].reshape(shape),
-            table.reshape(shape),
-            slots,
-            self.bits,
-            self.words,
+        self.fitted = fitted
+        groups, within, places = fitted.second_costs.shape
+        self.name = "zero-order" if fitted.table_of.size == 1 and within == 1 else "context"
+        self.frequencies = frequencies_of(fitted.costs, np.full(len(fitted.costs), groups))
+        present = np.minimum(places, vocabulary - places * np.arange(groups))
+        self.second_frequencies = frequencies_of(
+            fitted.second_costs.reshape(-1, places), np.repeat(present, within)
         )
 
-    @cached_property
-    def entries(self) -> NDArray[np.int64]:
-        """Alias tables, see `rans.alias_entries`."""
-        return rans.alias_entries(self.frequencies, self.bits)
+    def encode_blocks(self, ids: Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        t = self.fitted
+        left, up = neighbours(ids.reshape(-1, *self.grid), self.vocabulary)
+        left, up = t.left_class[left].astype(np.int64), t.up_class[up].astype(np.int64)
+        _, within, places = t.second_costs.shape
+        group, place = np.divmod(t.place[ids.reshape(left.shape)].astype(np.int64), places)
+        second = group * within + t.table_in[group, t.left_part[group, left], t.up_part[group, up]]
+        steps = np.stack([t.table_of[left, up], second], -1), np.stack([group, place], -1)
+        table, choice = (step.reshape(*ids.shape, 2) for step in steps)
+        entries, second_entries = self.entries
+        return rans.encode_tables(table, choice, entries, self._links[0], second_entries, self._links[1])
 
     @cached_property
-    def _slots(self) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-        """What only encoding needs: each id's first share, and the slots of all shares."""
-        first = np.cumsum(self.frequencies, 1) - self.frequencies
-        return first, rans.slots_of(self.entries, first, self.bits)
+    def entries(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Alias tables of both steps, see `rans.alias_entries`."""
+        return rans.alias_entries(self.frequencies), rans.alias_entries(self.second_frequencies)
+
+    @cached_property
+    def _links(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """What only encoding needs."""
+        return rans.links_of(self.entries[0]), rans.links_of(self.entries[1])
+
+    @cached_property
+    def _id_of(self) -> NDArray[np.uint32]:
+        """The id at each place, 0 where there is none."""
+        groups, _, places = self.fitted.second_costs.shape
+        id_of = np.zeros(groups * places, np.uint32)
+        id_of[self.fitted.place] = np.arange(self.vocabulary)
+        return id_of
 
     def decode_blocks(self, payload: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
+        t = self.fitted
+        words = payload[: len(payload) // 2 * 2].view("<u2")
         return rans.decode(
-            payload, starts, ends, out, self.grid, self.entries, self.bits, self.words,
-            self.left_class, self.up_class, self.table_of,
+            words, starts >> 1, ends >> 1, out, self.grid, t.left_class, t.up_class, t.table_of, self.entries[0],
+            t.left_part, t.up_part, t.table_in, self.entries[1], self._id_of,
         )  # fmt: skip
 
     def body(self) -> tuple[bytes, bytes]:
-        counts = _COUNTS.pack(*self.table_of.shape, len(self.costs))
-        parts = (self.left_class, self.up_class, self.table_of)
-        return counts, b"".join(part.astype("<u2").tobytes() for part in parts) + self.costs.tobytes()
+        t = self.fitted
+        _, m, places = t.second_costs.shape
+        counts = _COUNTS.pack(places.bit_length() - 1, *t.table_of.shape, len(t.costs), *t.table_in.shape[1:], m)
+        steps = np.diff(t.place, prepend=np.uint32(0))  # modulo 2^32: ids in their own order are all ones
+        arrays = (steps, *astuple(t)[1:])
+        return counts, b"".join(a.astype(a.dtype.newbyteorder("<")).tobytes() for a in arrays)
 
 
 def load(vocabulary: int, grid: tuple[int, int], counts: bytes, tables: bytes) -> TableCodec:
     """Rebuilds a `TableCodec` from hostile bytes.
 
     Raises:
-        CodecError: counts beyond the limits, tables of another size, or classes that do not exist.
+        CodecError: counts beyond the limits, tables of another size, or numbers of things that do not exist.
     """
+    damaged = "codec", "the file is damaged"
     if len(counts) != _COUNTS.size:
-        raise CodecError("the counts are cut short", "codec", "the file is damaged")
-    lefts, ups, m = _COUNTS.unpack(counts)
+        raise CodecError("the counts are cut short", *damaged)
+    log_places, lefts, ups, m, left_parts, up_parts, second_m = _COUNTS.unpack(counts)
+    groups = -(-vocabulary >> log_places)
     if (
-        not (lefts and ups and m)
-        or max(lefts, ups) > 4096
-        or lefts * ups > 1 << 20
-        or m * vocabulary > _MAX_ENTRIES
+        not 2 <= vocabulary <= 1 << 18
+        or log_places > 10
+        or groups > 1024
+        or not (lefts and ups and m and left_parts and up_parts and second_m)
+        or max(lefts, ups, left_parts, up_parts, second_m) > 256
+        or groups * left_parts * up_parts > _MAX_ENTRIES
+        or groups * (m + (second_m << log_places)) > _MAX_ENTRIES
     ):
-        raise CodecError(f"{m} tables of {lefts} x {ups} classes", "codec", "the file is damaged")
-    pairs, k = lefts * ups, vocabulary + 1
-    data = inflate(tables, 2 * (2 * k + pairs) + m * vocabulary)
-    numbers = np.frombuffer(data, "<u2", 2 * k + pairs).astype(np.uint16)
-    left_class, up_class, table_of = np.split(numbers, [k, 2 * k])
-    if left_class.max() >= lefts or up_class.max() >= ups or table_of.max() >= m:
-        raise CodecError("a class or table that is not there", "codec", "the file is damaged")
-    costs = np.frombuffer(data, np.uint8, m * vocabulary, 2 * (2 * k + pairs)).reshape(m, vocabulary)
-    return TableCodec(vocabulary, grid, left_class, up_class, table_of.reshape(lefts, ups), costs)
+        raise CodecError(f"{m} and {second_m} tables for {groups} groups of {vocabulary} ids", *damaged)
+    layout: list[tuple[str, tuple[int, ...]]] = [
+        ("<u4", (vocabulary,)), ("u1", (vocabulary + 1,)), ("u1", (vocabulary + 1,)), ("<u2", (lefts, ups)),
+        ("u1", (groups, lefts)), ("u1", (groups, ups)), ("u1", (groups, left_parts, up_parts)),
+        ("u1", (m, groups)), ("u1", (groups, second_m, 1 << log_places)),
+    ]  # fmt: skip
+    steps, *others = arrays_of(tables, layout)
+    t = Tables(np.cumsum(steps, dtype=np.uint32), *others)
+    if not np.array_equal(np.sort(t.place), np.arange(vocabulary)):
+        raise CodecError("the ids are out of order", *damaged)
+    bounds = (
+        (t.left_class, lefts), (t.up_class, ups), (t.table_of, m),
+        (t.left_part, left_parts), (t.up_part, up_parts), (t.table_in, second_m),
+    )  # fmt: skip
+    if any(numbers.max() >= bound for numbers, bound in bounds):
+        raise CodecError("a class or table that is not there", *damaged)
+    return TableCodec(vocabulary, grid, t)
 
 
-def frequencies_of(costs: NDArray[np.uint8], bits: int) -> NDArray[np.int64]:
+def frequencies_of(costs: NDArray[np.uint8], present: NDArray[np.int64]) -> NDArray[np.int64]:
     """Turns costs into frequencies, in integers only, so that every machine has the same.
 
     Args:
-        costs: uint8 [M, K], eighths of a bit.
-        bits: log2 of the total.
+        costs: uint8 [M, n], quarters of a bit.
+        present: int64 [M], how many choices a table has; the others get 0.
 
     Returns:
-        int64 [M, K], each at least 1, rows summing to 2^bits.
+        int64 [M, n], at least 1 for each choice that is there, rows summing to 2^14.
     """
-    weights = _EIGHTHS[costs & 7] >> (costs >> 3).astype(np.int64)
-    spare = (1 << bits) - costs.shape[1]
-    frequencies = 1 + weights * spare // np.maximum(weights.sum(1, keepdims=True), 1)
-    frequencies[np.arange(len(costs)), frequencies.argmax(1)] += (1 << bits) - frequencies.sum(1)
+    there = np.arange(costs.shape[1]) < present[:, None]
+    weights = np.where(there, _QUARTERS[costs & 3] >> (costs >> 2).astype(np.int64), 0)
+    spare = (1 << rans.BITS) - present[:, None]
+    frequencies = there + weights * spare // np.maximum(weights.sum(1, keepdims=True), 1)
+    frequencies[np.arange(len(costs)), frequencies.argmax(1)] += (1 << rans.BITS) - frequencies.sum(1)
     return frequencies
 
 
@@ -155,95 +192,3 @@ def neighbours(grids: Array, vocabulary: int) -> tuple[Array, Array]:
     left[:, :, 0] = up[:, 0] = vocabulary
     left[:, :, 1:], up[:, 1:] = grids[:, :, :-1], grids[:, :-1]
     return left, up
-
-
-def fit(ids: Array, vocabulary: int, tables: tuple[int, ...] = TABLES) -> TableCodec:
-    """Fits tables to ids, taking the number of tables with the smallest total, tables counted.
-
-    Args:
-        ids: integers [n, h, w] in 0..vocabulary-1.
-        vocabulary: K.
-        tables: numbers of tables to try; (1,) is the zero-order code.
-
-    Returns:
-        The codec with the fewest bytes for these ids and its own tables together.
-    """
-    grid = ids.shape[1:]
-    total = np.bincount(ids.reshape(-1), minlength=vocabulary)
-    bits, _ = rans.precision(vocabulary)
-    best, fewest, classes = None, np.inf, None
-    for m in tables:
-        if m > 1 and (m * vocabulary > _MAX_ENTRIES or m > ids.size):
-            break
-        if m == 1:
-            classes_m = (np.zeros(vocabulary + 1, np.uint16),) * 2 + (np.zeros((1, 1), np.uint16),)
-            counts = total[None]
-        else:
-            classes = classes or _classes(ids, vocabulary, total)
-            classes_m, counts = _group(ids, vocabulary, classes, m)
-        codec = TableCodec(vocabulary, grid, *classes_m, costs_of(counts, total))
-        size = len(codec.to_bytes()) + (counts * (bits - np.log2(codec.frequencies))).sum() / 8
-        if size > fewest:  # more tables only cost more
-            break
-        best, fewest = codec, size
-    assert best is not None
-    return best
-
-
-def costs_of(counts: Array, total: Array) -> NDArray[np.uint8]:
-    """Smoothed probabilities in eighths of a bit: counts [M, K] leaning on the total's by 300 ids."""
-    prior = (total + 0.5) / (total.sum() + 0.5 * len(total))
-    p = (counts + 300 * prior) / (counts.sum(1, keepdims=True) + 300)
-    return np.clip(np.rint(-8 * np.log2(p / p.max(1, keepdims=True))), 0, 255).astype(np.uint8)
-
-
-def _classes(ids: Array, vocabulary: int, total: Array) -> tuple[Array, Array, Array, Array]:
-    """Classes of the left and the upper neighbour, and the ids renamed for counting."""
-    names = np.full(vocabulary + 1, min(vocabulary, _CONTEXTS), np.int64)
-    frequent = np.argsort(-total, kind="stable")[:_CONTEXTS]
-    names[frequent] = np.arange(len(frequent))
-    names[vocabulary] = outside = int(names.max()) + 1
-    width = min(vocabulary, _FOLLOWERS)
-    target = np.minimum(names[ids], width - 1).reshape(-1)
-    sides = neighbours(ids, vocabulary)
-    found = []
-    for side in sides:
-        pairs = names[side].reshape(-1) * width + target
-        counts = np.bincount(pairs, minlength=(outside + 1) * width).reshape(-1, width)
-        found.append(cluster(counts, _CLASSES)[names].astype(np.uint16))
-    cell = found[0][sides[0]].astype(np.int32).reshape(-1) * _CLASSES + found[1][sides[1]].reshape(-1)
-    counts = np.bincount(cell * width + target, minlength=_CLASSES**2 * width).reshape(-1, width)
-    return found[0], found[1], counts, cell
-
-
-def _group(ids: Array, vocabulary: int, classes: tuple, m: int) -> tuple[tuple, Array]:
-    """Pairs of classes grouped into m tables, and each table's counts [m, K]."""
-    left, up, counts, cell = classes
-    table = cluster(counts, m)
-    number = table[cell] * vocabulary + ids.reshape(-1)
-    full = np.bincount(number, minlength=m * vocabulary).reshape(m, vocabulary)
-    return (left, up, table.reshape(_CLASSES, _CLASSES).astype(np.uint16)), full
-
-
-def cluster(counts: Array, k: int, rounds: int = 15) -> NDArray[np.int64]:
-    """k-means of distributions: each row joins the centre that codes its counts in the fewest bits.
-
-    Args:
-        counts: [n, T], how often each of T ids followed each of n contexts.
-        k: clusters.
-        rounds: of assignment and update.
-
-    Returns:
-        int64 [n], the cluster of each row.
-    """
-    prior = (counts.sum(0) + 0.5) / (counts.sum() + 0.5 * counts.shape[1])
-    weighty = np.argsort(-counts.sum(1), kind="stable")
-    counts = counts.astype(np.float32)
-    centre = counts[weighty[np.arange(k) % len(weighty)]]
-    label = np.zeros(len(counts), np.int64)
-    for _ in range(rounds):
-        p = (centre + 50 * prior) / (centre.sum(1, keepdims=True) + 50)
-        label = (counts @ np.log(p).T.astype(np.float32)).argmax(1)
-        centre = np.zeros_like(centre)
-        np.add.at(centre, label, counts)
-    return label
