@@ -15,12 +15,12 @@ def test_both_ways_keep_within_the_codes_and_agree_where_nothing_is_missing(kind
     tokenizer, images = tiny(kind), torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     identity = tokenizer.identity()
     with torch.inference_mode():
-        full = tokenizer.encode(images)
+        full, features = tokenizer.encode(images), tokenizer.features(images)
         kept = full.unique().flip(0)[::2]
         there = torch.isin(full, kept)
         for way in ("search", "nearest"):
-            assert torch.equal(within(tokenizer, full.unique(), way)(images), full)
-            found = within(tokenizer, kept, way)(images)
+            assert torch.equal(within(tokenizer, full.unique(), way)(features), full)
+            found = within(tokenizer, kept, way)(features)
             assert torch.isin(found, kept).all()
             assert torch.equal(found[there], full[there])
         assert not there.all()
@@ -31,13 +31,14 @@ def test_searching_within_finds_the_best_kept_code_and_mapping_the_one_nearest_t
     tokenizer, images = tiny("euclidean"), torch.rand(1, 3, 64, 64)
     kept = torch.tensor([3, 17, 5])
     with torch.inference_mode():
-        z = tokenizer.features(images)[0].flatten(1).T.double()
+        features = tokenizer.features(images)
+        z = features[0].flatten(1).T.double()
         table = tokenizer.codebook.double()
         searched = kept[((z[:, None] - table[kept]) ** 2).sum(2).argmin(1)]
         full = ((z[:, None] - table) ** 2).sum(2).argmin(1)
         mapped = kept[((table[full][:, None] - table[kept]) ** 2).sum(2).argmin(1)]
-        assert torch.equal(within(tokenizer, kept, "search")(images).flatten(), searched)
-        assert torch.equal(within(tokenizer, kept, "nearest")(images).flatten(), mapped)
+        assert torch.equal(within(tokenizer, kept, "search")(features).flatten(), searched)
+        assert torch.equal(within(tokenizer, kept, "nearest")(features).flatten(), mapped)
 
 
 def test_near_is_by_angle_where_codes_are_directions() -> None:

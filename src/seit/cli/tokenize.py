@@ -40,6 +40,8 @@ Batch = Annotated[
 ]
 Precision = Annotated[str, typer.Option(help="Of the network: float32 or bfloat16.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Let torch compile the network.")]
+Within = Annotated[Path | None, typer.Option(help="A token data set whose codes these images shall keep to.")]
+WithinBy = Annotated[str, typer.Option(help="How: search among those codes, or nearest to the best of all.")]
 
 
 @app.command()
@@ -63,6 +65,8 @@ def tokenize(
     batch: Batch = None,
     precision: Precision = "float32",
     compiled: Compile = False,
+    within: Within = None,
+    within_by: WithinBy = "search",
     device: Device = "auto",
     as_json: Json = False,
     silent: Quiet = False,
@@ -94,6 +98,8 @@ def tokenize(
         batch=batch,
         precision=precision,
         compiled=compiled,
+        within=within,
+        within_by=within_by,
         device=device,
         command=command_line(),
     )

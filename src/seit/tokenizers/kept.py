@@ -20,12 +20,12 @@ WAYS = ("search", "nearest")
 
 
 def within(tokenizer: Tokenizer, codes: Tensor, way: str = "search") -> Callable[[Tensor], Tensor]:
-    """Returns a function from images to ids of the whole codebook that are all among `codes`.
+    """Returns a search: from features [B, d, h, w] to ids of the whole codebook that are all among `codes`.
 
     The ids differ from those of the whole search only where that chose a code that is not kept.
 
     Args:
-        tokenizer: it is left as it is; the function shares its weights.
+        tokenizer: it is left as it is; the search shares its weights.
         codes: int64 [K'], the kept codes.
         way: "search", among the kept codes alone (what the released SeiT code does); or "nearest", among all, and
             then the kept code nearest to the one found.
@@ -41,9 +41,9 @@ def within(tokenizer: Tokenizer, codes: Tensor, way: str = "search") -> Callable
     codes = codes.to(tokenizer.codebook.device)
     if way == "search":
         kept = reduced(tokenizer, codes)
-        return lambda images: codes[kept.encode(images)]
+        return lambda features: codes[kept.search(features)]
     table = codes[nearest_kept(tokenizer, codes)]
-    return lambda images: table[tokenizer.encode(images)]
+    return lambda features: table[tokenizer.search(features)]
 
 
 def reduced(tokenizer: Tokenizer, codes: Tensor) -> Tokenizer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,35 @@ import PIL.features
 import torch
 
 from seit.errors import SeitError, nearest_names
+from seit.store import TokenDataset
+from seit.store.codebook import from_ranges, to_ranges
 from seit.tokenizers import Tokenizer
+from seit.tokenizers.kept import within
 
 PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The codes that ids are kept within, as a manifest records them.
+
+    Attributes:
+        codes: ranges of the tokenizer's own codes, "0-254,300".
+        way: see `seit.tokenizers.kept.within`.
+    """
+
+    codes: str
+    way: str
+
+    @classmethod
+    def of(cls, dataset: TokenDataset, way: str) -> Kept:
+        """Returns the codes that a data set uses."""
+        return cls(to_ranges(dataset.used_codes), way)
+
+    @classmethod
+    def recorded(cls, tokenizer: dict[str, Any]) -> Kept | None:
+        """Returns what a manifest's `tokenizer` records, if that data set was kept within another's codes."""
+        return cls(**tokenizer["within"]) if "within" in tokenizer else None
 
 
 class Encoder:
@@ -23,20 +50,31 @@ class Encoder:
         tokenizer: on its device, frozen.
         precision: of the network before the code search, "float32" or "bfloat16"; the search is always float32.
         compiled: let torch compile the network for the one shape of the batches.
+        kept: the codes to keep within; None searches among all.
 
     Raises:
-        SeitError: unknown precision.
+        SeitError: unknown precision, or codes or a way that there are not.
     """
 
-    def __init__(self, tokenizer: Tokenizer, precision: str = "float32", compiled: bool = False) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        precision: str = "float32",
+        compiled: bool = False,
+        kept: Kept | None = None,
+    ) -> None:
         if precision not in PRECISIONS:
             raise SeitError(
                 f"there is no precision {precision!r}", "--precision", nearest_names(precision, PRECISIONS)
             )
-        self.tokenizer, self.precision, self.compiled = tokenizer, precision, compiled
+        self.tokenizer, self.precision, self.compiled, self.kept = tokenizer, precision, compiled, kept
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # its rounding moves ids
         # The search stays as it is: compiled, it would be one block over all cells and codes.
         self._features = torch.compile(tokenizer.features, dynamic=False) if compiled else tokenizer.features
+        self._search = tokenizer.search
+        if kept is not None:
+            codes = torch.from_numpy(from_ranges(kept.codes, tokenizer.vocabulary)).long()
+            self._search = within(tokenizer, codes, kept.way)
 
     @torch.inference_mode()
     def start(self, views: np.ndarray) -> torch.Tensor:
@@ -48,7 +86,7 @@ class Encoder:
         pixels = torch.from_numpy(views).to(device)
         images = pixels.permute(0, 3, 1, 2).float().div_(255)  # channels-last in memory, as convolutions like it
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return self.tokenizer.search(self._features(images))
+            return self._search(self._features(images))
 
     def ids(self, views: np.ndarray) -> np.ndarray:
         """Returns the ids [n, h, w] of uint8 views [n, H, W, C]."""
@@ -74,4 +112,5 @@ class Encoder:
 
 def settings(encoder: Encoder) -> dict[str, Any]:
     """Returns what a plan has to know of an encoder."""
-    return {"identity": encoder.tokenizer.identity(), "precision": encoder.precision, "compiled": encoder.compiled}
+    known = {"identity": encoder.tokenizer.identity(), "precision": encoder.precision, "compiled": encoder.compiled}
+    return known | ({"within": asdict(encoder.kept)} if encoder.kept else {})

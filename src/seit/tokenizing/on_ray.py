@@ -17,7 +17,7 @@ import torch
 from seit.errors import SeitError
 from seit.images import Bad, Facts, Image, Preparation, prepare
 from seit.tokenizers import Tokenizer
-from seit.tokenizing.encoding import Encoder
+from seit.tokenizing.encoding import Encoder, Kept
 from seit.tokenizing.plan import Plan, Shard, Staged
 
 _TRIES = 10  # of one shard; each costs a dead worker
@@ -28,9 +28,11 @@ _log = logging.getLogger(__name__)
 class _Worker:
     """An encoder on one node; Ray makes it an actor."""
 
-    def __init__(self, tokenizer: Tokenizer, device: str, precision: str, compiled: bool, threads: int) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, device: str, precision: str, compiled: bool, kept: Kept | None, threads: int
+    ) -> None:
         torch.set_num_threads(threads)  # Ray sets one; ids can depend on it
-        self.encoder = Encoder(tokenizer.to(device), precision, compiled)
+        self.encoder = Encoder(tokenizer.to(device), precision, compiled, kept)
 
     def encode(self, decoded: tuple[np.ndarray, list[Facts | Bad]]) -> tuple[np.ndarray, list[Facts | Bad]]:
         """Returns the ids of a batch, int32, and what is known of its images."""
@@ -74,7 +76,14 @@ class _Cluster:
         self.decode = remote(_decode).options(num_cpus=1, max_retries=-1)
         self.how = ray.put(plan.how)
         weights = ray.put(encoder.tokenizer.to("cpu"))
-        self.arguments = (weights, device, encoder.precision, encoder.compiled, torch.get_num_threads())
+        self.arguments = (
+            weights,
+            device,
+            encoder.precision,
+            encoder.compiled,
+            encoder.kept,
+            torch.get_num_threads(),
+        )
         self.workers = [self.actor.remote(*self.arguments) for _ in range(self.count)]
 
     def start(self, shard: Shard, number: int) -> list[Any]:

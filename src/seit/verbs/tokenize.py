@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from seit.store.describe import describe
 from seit.tokenizers.base import Tokenizer
 from seit.tokenizing import local
 from seit.tokenizing.decoders import Decoders, processes_for
-from seit.tokenizing.encoding import Encoder, settings
+from seit.tokenizing.encoding import Encoder, Kept, settings
 from seit.tokenizing.plan import Plan, Shard, Staged
 from seit.tokenizing.quarantine import Quarantine, bad_of, report_path, write_report
 from seit.tokenizing.ranks import Rank, committing, working
@@ -54,6 +54,8 @@ def tokenize(
     batch: int | None = None,
     precision: str = "float32",
     compiled: bool = False,
+    within: str | os.PathLike[str] | None = None,
+    within_by: str = "search",
     device: str = "auto",
     command: str = "",
 ) -> dict[str, Any]:
@@ -65,8 +67,7 @@ def tokenize(
         tokenizer: a bundled name or a file.
         size: side of the square view in pixels, where it shall not be the tokenizer's own.
         resize: "squash" (straight to the square, as SeiT) or "crop" (short side, then the centre); by default as
-            the
-            tokenizer says.
+            the tokenizer says.
         views: what to store of each image, see `seit.images.Views`.
         seed: of random crops.
         codec: "auto", "zero-order", "context" or "learned".
@@ -80,6 +81,9 @@ def tokenize(
         batch: images that are encoded at once; by default about a million pixels.
         precision: of the network before the code search, "float32" or "bfloat16".
         compiled: let torch compile the network.
+        within: a token data set by the same tokenizer, whose codes these images shall keep to, as a classifier
+            that was trained on it must have; None keeps every code that occurs.
+        within_by: how, see `seit.tokenizers.kept.within`: "search" (the released code's way) or "nearest".
         device: auto, cpu, cuda or mps.
         command: recorded as the command that made it.
 
@@ -91,7 +95,7 @@ def tokenize(
         ImageError: no images, or one cannot be read.
         CodecError: unknown codec.
         TokenizerError: unknown tokenizer, or a size that its patch does not divide.
-        StoreError: `out` holds something else, or another process writes it.
+        StoreError: `out` holds something else, another process writes it, or `within` is of another tokenizer.
     """
     if codec not in codecs.NAMES:
         raise CodecError(f"there is no codec {codec!r}", "--codec", nearest_names(codec, codecs.NAMES))
@@ -102,7 +106,7 @@ def tokenize(
     loaded = tokenizers.load(tokenizer, rank.device(kind))
     changed = {"size": size, "resize": resize}
     loaded.preprocessing = {**loaded.preprocessing, **{k: v for k, v in changed.items() if v is not None}}
-    encoder = Encoder(loaded, precision, compiled)
+    encoder = Encoder(loaded, precision, compiled, _kept(loaded, within, within_by))
     columns = {
         "image_column": image_column,
         "label_column": label_column,
@@ -167,6 +171,7 @@ def _write(
             "identity": tokenizer.identity(),
             "provenance": {},  # known at the commit, from every shard
             "preprocessing": tokenizer.preprocessing,
+            **({"within": asdict(job.encoder.kept)} if job.encoder.kept else {}),
         },
         codebook=tokenizer.codebook.float().cpu().numpy(),
         grid=tokenizer.grid(*plan.how.shape[:2]),
@@ -232,6 +237,20 @@ def _describe_source(header: dict[str, Any], plan: Plan, notes: list[dict[str, A
     # Where shards were encoded by unlike machines, all of them are named.
     found = {name: " | ".join(sorted(values)) for name, values in every.items()}
     header["tokenizer"]["provenance"] = {**found, "batch": str(plan.batch * views.count)}
+
+
+def _kept(tokenizer: Tokenizer, within: str | os.PathLike[str] | None, way: str) -> Kept | None:
+    """Returns the codes of the data set to keep within, if there is one."""
+    if within is None:
+        return None
+    dataset = TokenDataset(within)
+    if dataset.tokenizer["identity"] != tokenizer.identity():
+        raise StoreError(
+            f"was made by {dataset.tokenizer['name']!r} otherwise than these images would be",
+            dataset.path,
+            "give its tokenizer, size and resize",
+        )
+    return Kept.of(dataset, way)
 
 
 def _partial(out: str | os.PathLike[str]) -> Path:

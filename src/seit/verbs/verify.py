@@ -55,14 +55,15 @@ def repair(
     """
     from seit.device import resolve
     from seit.tokenizing.again import Again, reopened
-    from seit.tokenizing.encoding import Encoder
+    from seit.tokenizing.encoding import Encoder, Kept
     from seit.verbs.tokenize import tokenizer_of
 
     dataset = TokenDataset(tokens)
     encoder = tokenizer_of(dataset, tokenizer).to(resolve(device))
     about = dataset.manifest.source
     recorded = str(dataset.tokenizer.get("provenance", {}).get("precision", "float32"))
+    kept = Kept.recorded(dataset.tokenizer)
     images = reopened(about, None if source is None else os.fspath(source))
-    again = Again(os.fspath(tokens), about, dataset.views, images, Encoder(encoder, recorded))
+    again = Again(os.fspath(tokens), about, dataset.views, images, Encoder(encoder, recorded, kept=kept))
     found = repair_store(tokens, again.rows, encoder.codebook.cpu().numpy())
     return {"repaired": [asdict(one) for one in found]}
