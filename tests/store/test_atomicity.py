@@ -23,7 +23,8 @@ def test_killed_writers_lose_and_double_nothing():
     kills = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(kills)
     counts = kills.run(5)
-    assert counts["found_old"] + counts["found_new"] == 5
+    assert counts["killed_alive"] == 5
+    assert counts["found_old"] + counts["found_new"] == counts["rounds"]
 
 
 def filled(tmp_path):
