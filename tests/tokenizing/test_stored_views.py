@@ -15,6 +15,8 @@ import seit
 from seit import tokenizers
 from seit.errors import ImageError, StoreError
 from seit.store import TokenDataset
+from seit.tokenizing.again import reopened
+from seit.verbs import show
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,28 @@ def test_each_row_is_the_crop_that_its_side_table_names(shapes, crops):
         with torch.inference_mode():
             ids = tokenizer.encode(torch.from_numpy(view).permute(2, 0, 1)[None] / 255)[0].numpy()
         assert (data.tokenizer_ids([row])[0] == ids).mean() > 0.98  # another shape of batch moves a near tie
+
+
+def test_show_draws_the_stored_crop_beside_what_it_decodes_to(shapes, crops, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(show, "write_sheet", lambda path, tiles, *more, **rest: drawn.extend(tiles))
+    names = seit.show(crops, tmp_path / "a.png", rows=40)["rows"]
+    data = TokenDataset(crops)
+    rows = data.rows_at(np.random.default_rng(0).permutation(len(data))[:40])
+    boxes = {(name, tuple(box)) for name, box in zip(rows.name, rows.crop.tolist(), strict=True)}
+    assert len(drawn) == len(names) == 40
+    for tile in drawn:
+        found = []
+        for name, (top, left, height, width) in boxes:
+            if name == tile.caption[0]:
+                picture = Image.open(shapes / name).convert("RGB").crop((left, top, left + width, top + height))
+                found.append(np.array(picture.resize((32, 32), Image.Resampling.BICUBIC)))
+        assert any((tile.pictures[0] == view).all() for view in found)
+
+
+def test_images_on_another_machine_are_opened_only_where_the_user_names_them():
+    with pytest.raises(ImageError, match=r"s3://bucket/x: lie on another machine; name them: --source"):
+        reopened({"name": "s3://bucket/x"})
 
 
 def test_info_says_which_augmentations_are_frozen(crops, undisturbed, cli):

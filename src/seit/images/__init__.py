@@ -6,7 +6,7 @@ well.
 """
 
 from seit.images.jpeg import jpeg_payload_bytes
-from seit.images.prepare import Bad, Facts, Preparation, prepare, source_hash
+from seit.images.prepare import Bad, Facts, Preparation, prepare, source_hash, view_of
 from seit.images.sources import EMBEDDED, Image, Source, open_source
 from seit.images.view import decode, to_view
 from seit.images.views import Views
@@ -25,4 +25,5 @@ __all__ = [
     "prepare",
     "source_hash",
     "to_view",
+    "view_of",
 ]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xxhash
+from PIL.Image import Image as Picture
 
 from seit.errors import ImageError
 from seit.images.jpeg import jpeg_payload_bytes
@@ -84,19 +85,30 @@ def prepare(images: Sequence[Image], how: Preparation, out: np.ndarray) -> list[
     return found
 
 
+def view_of(picture: Picture, preprocessing: dict[str, Any], box: Box | None) -> np.ndarray:
+    """Returns one view of a decoded picture, uint8 [H, W, C].
+
+    Args:
+        picture: upright, in the channels of the view.
+        preprocessing: see `to_view`; a box meets the view's corners exactly, whatever the whole image would do.
+        box: (top, left, height, width) in pixels, or None for the whole image.
+    """
+    if box is None:
+        return to_view(picture, preprocessing)
+    top, left, height, width = box
+    cut = picture.crop((left, top, left + width, top + height))
+    return to_view(cut, {**preprocessing, "resize": "squash"})
+
+
 def _views(image: Image, data: bytes, how: Preparation, rows: np.ndarray) -> Facts:
     """Writes one image's views."""
     picture = decode(data, image.name, how.shape[2])
     boxes = how.views.boxes(image.name, *picture.size, image.boxes)
     flips = how.views.flips(image.flips)
-    # A crop meets the view's corners exactly, whatever the whole image would do.
-    stretched = how.preprocessing if how.views.whole else {**how.preprocessing, "resize": "squash"}
     last, view = None, rows[:0]
     for row, box, flip in zip(rows, boxes, flips, strict=True):
         if box != last:
-            top, left, height, width = last = box
-            cut = picture if how.views.whole else picture.crop((left, top, left + width, top + height))
-            view = to_view(cut, stretched)
+            last, view = box, view_of(picture, how.preprocessing, None if how.views.whole else box)
         row[:] = view[:, ::-1] if flip else view
     payload = jpeg_payload_bytes(data) if data[:2] == b"\xff\xd8" else len(data)
     return Facts(len(data), payload, source_hash(data), *picture.size, boxes, flips)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seit.errors import StoreError
+from seit.errors import ImageError, StoreError
 from seit.images import Bad, Facts, Image, Preparation, Source, Views, open_source
+from seit.images.places import is_remote
 from seit.progress import progress
 from seit.store.staging import Part
 from seit.tokenizing.decoders import Decoders, processes_for
@@ -18,8 +20,8 @@ from seit.tokenizing.plan import BATCH_PIXELS, row_table
 from seit.tokenizing.quarantine import report_path
 
 
-def reopened(about: dict[str, Any], moved: str | None = None) -> Source:
-    """Lists again the images that a data set was made from.
+def reopened(about: dict[str, Any], moved: str | os.PathLike[str] | None = None) -> Source:
+    """Lists again the images that a data set was made from; of another machine only where the user names them.
 
     Args:
         about: its manifest's `source`.
@@ -28,7 +30,12 @@ def reopened(about: dict[str, Any], moved: str | None = None) -> Source:
     Raises:
         ImageError: they are not there.
     """
-    return open_source(moved or about["name"], **about.get("columns", {}))
+    name = str(about["name"])
+    if moved is None and is_remote(name):  # a manifest may be a stranger's, and lead anywhere
+        raise ImageError("lie on another machine", name, "name them: --source")
+    known = ("image_column", "label_column", "classes")
+    columns = {key: str(value) for key, value in about.get("columns", {}).items() if key in known}
+    return open_source(moved or name, **columns)  # type: ignore[arg-type]
 
 
 class Again:

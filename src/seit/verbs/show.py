@@ -13,11 +13,12 @@ import torch
 from seit import recipes
 from seit.device import resolve
 from seit.errors import ImageError, StoreError
-from seit.images import Source, decode, open_source, to_view
+from seit.images import Source, decode, view_of
 from seit.report.pictures import Tile
 from seit.report.sheets import write_sheet
 from seit.store import TokenDataset
 from seit.tokenizers.base import Tokenizer
+from seit.tokenizing.again import reopened
 from seit.training import Recipe
 from seit.verbs.augmented import draw_augmented
 from seit.verbs.tokenize import tokenizer_of
@@ -76,12 +77,14 @@ def show(
     originals = _originals(dataset, source)
     places = {name: i for i, name in enumerate(originals.names)} if originals else {}
     preprocessing = dataset.tokenizer["preprocessing"]
-    tiles = []
-    for name, picture in zip(names, decoded, strict=True):
+    tiles, table = [], dataset.rows_at(drawn)
+    for row, (name, picture) in enumerate(zip(names, decoded, strict=True)):
         pictures: tuple[np.ndarray, ...] = (picture,)
         if originals is not None and name in places:
-            data = originals[places[name]].read()
-            pictures = (to_view(decode(data, name, decoder.channels), preprocessing), picture)
+            original = decode(originals[places[name]].read(), name, decoder.channels)
+            box = None if table.crop is None else tuple(table.crop[row].tolist())
+            view = view_of(original, preprocessing, box)
+            pictures = (view[:, ::-1] if table.flip is not None and table.flip[row] else view, picture)
         tiles.append(Tile(pictures, (name,)))
     both = all(len(tile.pictures) == 2 for tile in tiles)
     if source is not None and not both:
@@ -104,9 +107,9 @@ def decode_rows(dataset: TokenDataset, decoder: Tokenizer, rows: np.ndarray) -> 
 
 def _originals(dataset: TokenDataset, source: str | os.PathLike[str] | None) -> Source | None:
     """Returns the images that a data set was made from, or None if they are not where they were."""
-    if source is not None:
-        return open_source(source)
     try:
-        return open_source(dataset.manifest.source["name"])
+        return reopened(dataset.manifest.source, source)
     except ImageError:
+        if source is not None:
+            raise
         return None

@@ -63,7 +63,7 @@ def repair(
     about = dataset.manifest.source
     recorded = str(dataset.tokenizer.get("provenance", {}).get("precision", "float32"))
     kept = Kept.recorded(dataset.tokenizer)
-    images = reopened(about, None if source is None else os.fspath(source))
+    images = reopened(about, source)
     again = Again(os.fspath(tokens), about, dataset.views, images, Encoder(encoder, recorded, kept=kept))
     found = repair_store(tokens, again.rows, encoder.codebook.cpu().numpy())
     return {"repaired": [asdict(one) for one in found]}
