@@ -100,7 +100,7 @@ def _zero_order(ids: Array, vocabulary: int) -> tuple[Tables, Array, Array]:
     bits = (vocabulary - 1).bit_length()
     places = 1 << (bits if vocabulary <= ONE_STEP else bits // 2)
     groups = -(-vocabulary // places)
-    total = np.zeros(groups * places, np.int64)
+    total: Array = np.zeros(groups * places, np.int64)
     total[:vocabulary] = np.bincount(ids.reshape(-1), minlength=vocabulary)
     total = total.reshape(groups, 1, places)
     one, zeros = np.zeros(vocabulary + 1, np.uint8), np.zeros((groups, 1), np.uint8)
@@ -127,7 +127,7 @@ def _context(
         known = _classes(order[neighbour.reshape(-1)], here, vocabulary, classes)
         class_of.append(known[order].astype(np.uint8))
         side.append(class_of[-1][neighbour.reshape(-1)].astype(np.int64))
-    table_of, counts = _shared(*side, group, classes, groups, m)
+    table_of, counts = _shared(side[0], side[1], group, classes, groups, m)
     left_part, up_part = np.zeros((2, groups, classes), np.uint8)
     table_in = np.zeros((groups, parts, parts), np.uint8)
     second_counts = np.zeros((groups, second_m, places), np.int64)
@@ -141,7 +141,7 @@ def _context(
             left_part[g, left].astype(np.int64), up_part[g, up], inside, parts, places, second_m
         )
     tables = Tables(
-        place.astype(np.uint32), *class_of, table_of.astype(np.uint16), left_part, up_part, table_in,
+        place.astype(np.uint32), class_of[0], class_of[1], table_of.astype(np.uint16), left_part, up_part, table_in,
         costs_of(counts, _LEAN), np.stack([costs_of(part, _SECOND_LEAN) for part in second_counts]),
     )  # fmt: skip
     return tables, counts, second_counts

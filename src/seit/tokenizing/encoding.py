@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -71,7 +72,7 @@ class Encoder:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # its rounding moves ids
         # The search stays as it is: compiled, it would be one block over all cells and codes.
         self._features = torch.compile(tokenizer.features, dynamic=False) if compiled else tokenizer.features
-        self._search = tokenizer.search
+        self._search: Callable[[torch.Tensor], torch.Tensor] = tokenizer.search
         if kept is not None:
             codes = torch.from_numpy(from_ranges(kept.codes, tokenizer.vocabulary)).long()
             self._search = within(tokenizer, codes, kept.way)
