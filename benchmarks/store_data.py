@@ -43,8 +43,10 @@ class Ids:
     pixels: int
 
 
-def load(data: Path | None, work: Path, quick: bool) -> dict[str, Ids]:
-    """Tokenises what is there, or a part of it if `quick`, and keeps it in `work`."""
+def load(
+    data: Path | None, work: Path, quick: bool, names: tuple[str, ...] = ("photos", "cifar10", "tiny")
+) -> dict[str, Ids]:
+    """Tokenises what is there of these names, or a part of it if `quick`, and keeps it in `work`."""
     found = {}
     wanted = (
         ("photos", "imagenet-samples-500", "patch8", 256, 150 if quick else 500),
@@ -55,7 +57,7 @@ def load(data: Path | None, work: Path, quick: bool) -> dict[str, Ids]:
         source: Path | str | None = data / folder if data and (data / folder).exists() else None
         if source is None and name == "cifar10":
             source = "sample"
-        if source is not None:
+        if source is not None and name in names:
             found[name] = _cached(name, source, tokenizer, side, count, work)
     if "photos" not in found:
         raise SystemExit("no imagenet-samples-500: give its parent folder by --data or SEIT_DATA")

@@ -163,6 +163,7 @@ class Reference:
                 child += 1
             coder.take(f[child], slot)
             node, first = 8 * node + child, first + count
+        coder.x ^= node
         return self.id_of[node]
 
     def rows_of(self, block: bytes) -> np.ndarray:

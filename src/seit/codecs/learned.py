@@ -124,7 +124,7 @@ class LearnedCodec(Codec):
         first, frequency = network.intervals(
             np.ascontiguousarray(ids, np.int64), *self._shared, self._place, *self._limits
         )
-        return rans.encode(first, frequency)
+        return rans.encode(first, frequency, self._place[ids])
 
     def decode_blocks(self, payload: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
         return network.decode(payload, starts, ends, out, *self._shared, self._id_of, *self._limits)

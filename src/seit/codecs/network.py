@@ -217,6 +217,7 @@ def decode(payload, starts, ends, out, shape, steps, rows, weights, bias, levels
                     at[k] += 2 if need else 0
                     node[k] = node[k] * FAN + child
             for k in range(lanes):
+                state[k] ^= node[k]  # see rans
                 padded[k, cell] = id_of[node[k]]
                 out[block[k], i] = id_of[node[k]]
         for k in range(lanes):

@@ -121,21 +121,25 @@ def _slot(entries, links, choice, share):
 
 
 @nb.njit(cache=True, nogil=True)
-def encode(first, frequency):
-    """Encodes blocks of equally many choices whose shares are consecutive slots.
+def encode(first, frequency, place):
+    """Encodes blocks of equally many ids, each by equally many choices whose shares are consecutive slots.
 
     Args:
         first, frequency: int64 [n, choices], a choice's first slot and how many it has, out of 2^14.
+        place: int64 [n, cells] below 2^16, of the ids: it changes the state after each.
 
     Returns:
         (payload uint8 [P], lengths int64 [n] in bytes).
     """
     n, choices = first.shape
+    depth = choices // place.shape[1]
     payload, lengths, end = np.zeros(1 << 16, np.uint8), np.zeros(n, np.int64), 0
     block = np.zeros(choices + WORDS, np.uint16)
     for b in range(n):
         x, at = np.int64(_LOW), len(block)
         for i in range(choices - 1, -1, -1):
+            if (i + 1) % depth == 0:
+                x ^= place[b, i // depth]
             f = frequency[b, i]
             x, at = _make_room(x, f, block, at)
             x = ((x // f) << BITS) | (first[b, i] + x % f)
