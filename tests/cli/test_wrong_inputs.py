@@ -235,7 +235,7 @@ MISTAKES = {
     "a tokenizer that is no file of ours": ("tokenizer train {shapes} --out {out}.bin", "out.bin", ".safetensors"),
     "a tokenizer of odd sides": (
         "tokenizer train {shapes} --out {out}.safetensors --sides 36",
-        "out.safetensors",
+        "tokenizer out",
         "36",
         "multiples",
     ),

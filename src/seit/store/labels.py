@@ -85,14 +85,14 @@ class LabelReader:
         inner = label if how == "class" else label.values
         if len(label) != rows or inner.null_count or inner.type != pa.from_numpy_dtype(wanted):
             raise self._damage(f"its label column is {label.type} of {len(label)} rows")
-        self.values = inner.to_numpy()
+        self.values = _plain(inner, wanted)
         if how != "class":
-            self.starts = label.offsets.to_numpy()
+            self.starts = _plain(label.offsets, np.int32)
         if how == "soft":
             weight = columns["weight"]
             if weight.values.type != pa.float32() or not weight.offsets.equals(label.offsets):
                 raise self._damage("its weights do not match its labels")
-            self.weights = weight.values.to_numpy()
+            self.weights = _plain(weight.values, np.float32)
             if len(self.weights) != len(self.values):
                 raise self._damage("its weights do not match its labels")
 
@@ -124,3 +124,9 @@ class LabelReader:
 
     def _damage(self, what: str) -> StoreError:
         return StoreError(what, self.where, "run seit verify, then seit repair")
+
+
+def _plain(array: pa.Array, dtype: Any) -> np.ndarray:
+    """Returns an array without nulls as a view of its buffer; `to_numpy` would import an installed pandas."""
+    data = array.buffers()[1]
+    return np.frombuffer(data or b"", dtype, array.offset + len(array) if data else 0)[array.offset :]
