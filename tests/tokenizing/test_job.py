@@ -271,11 +271,11 @@ def test_wrong_options_are_refused_by_name_before_anything_is_written(options, s
     assert not list(tmp_path.iterdir())
 
 
-def test_small_images_that_are_enlarged_bring_a_hint(shapes, cli, tmp_path):
-    ended = cli("tokenize", shapes, tmp_path / "out", "--tokenizer", "patch8", "--size", "128", "--quiet")
+def test_small_images_that_are_enlarged_bring_a_hint(unlabelled, cli, tmp_path):
+    ended = cli("tokenize", unlabelled, tmp_path / "out", "--tokenizer", "patch8", "--size", "128", "--quiet")
     assert "hint: these images measure about 40 pixels and were enlarged to 128" in ended.out
     assert "--tokenizer patch4 --size 40" in ended.out
-    assert "hint" not in seit.tokenize(shapes, tmp_path / "small", **AS_SHAPES)
+    assert "hint" not in seit.tokenize(unlabelled, tmp_path / "small", **AS_SHAPES)
 
 
 def test_provenance_names_what_can_change_an_id(undisturbed):
