@@ -47,12 +47,12 @@ def main() -> None:
         command += ["--tokenizer", "patch4", "--size", "32", "--device", options.device]
         if options.workers is not None:
             command += ["--workers", str(options.workers)]
-        start = time.monotonic()
-        run(command, folder)
-        seconds = time.monotonic() - start
+        startup, seconds = undisturbed(command, folder)
         wanted = hashes(folder / "out.tokens")
         (folder / "out.tokens").rename(folder / "undisturbed.tokens")
-        killed = kill_often(command, folder, seconds, options.kills, random.Random(options.seed))
+        # Of the few shards of --quick a kill has to let a whole one through.
+        work = (1.2 if options.quick else 0.4) * (seconds - startup)
+        killed = kill_often(command, folder, startup, work, options.kills, random.Random(options.seed))
         run(command, folder)
         found = hashes(folder / "out.tokens")
         rows = TokenDataset(folder / "out.tokens")
@@ -98,29 +98,42 @@ def run(command: list[str], folder: Path) -> None:
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
-def kill_often(
-    command: list[str], folder: Path, seconds: float, kills: int, rng: random.Random
-) -> dict[str, object]:
-    """Starts the command again and again, and kills it.
+def undisturbed(command: list[str], folder: Path) -> tuple[float, float]:
+    """Runs the command to its end; returns the seconds until it had listed the images, and all seconds."""
+    start, listed = time.monotonic(), 0.0
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        if not listed and (folder / "out.tokens.partial" / "listing.arrow").exists():
+            listed = time.monotonic() - start
+        time.sleep(0.05)
+    if process.returncode:
+        raise SystemExit(f"the undisturbed run ends with {process.returncode}")
+    return listed, time.monotonic() - start
 
-    A run that goes on from finished shards ends sooner than an undisturbed one, so most kills come after about one
-    `kills`-th of its time (or of the 30 s in which it starts and lists), a few much later.
+
+def kill_often(
+    command: list[str], folder: Path, startup: float, work: float, kills: int, rng: random.Random
+) -> dict[str, object]:
+    """Starts the command until it has been killed alive `kills` times.
+
+    A run goes on from finished shards, so a kill comes after the startup, sometimes before its end, and at most
+    four tenths of the work: late enough that the job moves on, soon enough that it takes several kills from its
+    start to its commit. A run that ends before its kill is removed, and the job begins anew.
     """
-    alive, shards = 0, []
-    for _ in range(kills):
+    after: list[int] = []
+    ended = 0
+    while len(after) < kills and ended < kills:
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, start_new_session=True)
         try:
-            process.wait(rng.uniform(0, 2.5) * seconds / kills + rng.uniform(0, 0.3) * min(seconds, 30))
+            process.wait(startup + rng.uniform(-0.2 * startup, work))
+            shutil.rmtree(folder / "out.tokens")
+            ended += 1
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            alive += 1
-        if (folder / "out.tokens").exists():  # it was done: the next kill finds the job at its beginning
-            shards.append(-1)
-            shutil.rmtree(folder / "out.tokens")
-        else:
-            shards.append(len(list(folder.glob("out.tokens.partial/part-*"))))
-    return {"kills": alive, "starts": kills, "shards_after_each": shards}
+            committed = (folder / "out.tokens").exists()
+            after.append(-1 if committed else len(list(folder.glob("out.tokens.partial/part-*"))))
+    return {"kills": len(after), "ended_before_their_kill": ended, "shards_after_each_kill": after}
 
 
 def hashes(store: Path) -> dict[str, bytes]:
