@@ -53,14 +53,17 @@ def lines_of(values: dict[str, Any]) -> str:
 
 
 def table_of(rows: list[dict[str, str]]) -> str:
-    """Returns rows of the same names as aligned columns under those names; the first column stands left."""
+    """Returns rows of the same names as aligned columns under those names; the first and last stand left."""
     names = list(rows[0])
     width = {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
     lines = [
-        [text.ljust(width[name]) if name == names[0] else text.rjust(width[name]) for name, text in line.items()]
+        [
+            text.ljust(width[name]) if name in (names[0], names[-1]) else text.rjust(width[name])
+            for name, text in line.items()
+        ]
         for line in (dict(zip(names, names, strict=True)), *rows)
     ]
-    return "\n".join("  ".join(line).rstrip() for line in lines)
+    return "\n".join(shown("  ".join(line).rstrip()) for line in lines)
 
 
 def command_line() -> str:

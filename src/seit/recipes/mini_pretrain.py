@@ -4,8 +4,8 @@
     seit train tiny40.tokens --out stage1 --recipe mini-pretrain
 
 As the column "Token IN-21k PT" of Table B.1 it crops without resizing and leaves Token-EDA out; trunk, steps
-and noise are those of `mini`. `tiny40` are the first 40 class folders by id, the other 10 are for the stages
-that follow.
+and noise are those of `mini`. Every fifth class by id is for the stages that follow, `tiny10`; `tiny40` are the
+others. The whole chain: experiments/mini_stages.sh.
 """
 
 from dataclasses import replace

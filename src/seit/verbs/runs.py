@@ -14,7 +14,6 @@ from seit.report.run import RunResult, run_curves, run_page
 from seit.training.logs import METRICS
 
 RESULT, PAGE = "result.json", "report.html"
-_OWN_COLUMNS = ("trunk", "epochs", "input")
 
 
 def runs(folders: Sequence[str | os.PathLike[str]]) -> list[dict[str, Any]]:
@@ -27,20 +26,22 @@ def runs(folders: Sequence[str | os.PathLike[str]]) -> list[dict[str, Any]]:
         One dict a run, in the order given: run, recipe (its name), trunk, data, bytes (of the data, None where they
         were not counted), epochs (made), epochs_planned, steps, finished, seconds (of training, evaluation too),
         images_per_second (median of its epochs), top1 and best_top1 (or map and best_map; None before the first
-        evaluation), start (the run whose weights it began with, or None), and settings: what differs between these
-        runs of their recipes, by name.
+        evaluation), start (the run whose weights it began with, or None), and settings: the recipe's fields that
+        differ between these runs of the same recipe.
 
     Raises:
         RunError: no runs there, or one is damaged.
     """
     found = [path for folder in folders for path in _runs_below(Path(folder))]
-    recipes = [read_run(path)["recipe"] for path in found]
-    names = {name for recipe in recipes for name in recipe} - {*_OWN_COLUMNS}
-    differing = sorted(name for name in names if len({json.dumps(r.get(name)) for r in recipes}) > 1)
-    return [
-        _described(path) | {"settings": {name: recipe.get(name) for name in differing}}
-        for path, recipe in zip(found, recipes, strict=True)
-    ]
+    abouts = [read_run(path) for path in found]
+    results = []
+    for path, about in zip(found, abouts, strict=True):
+        twins = [one["recipe"] for one in abouts if one["recipe_name"] == about["recipe_name"]]
+        differing = [
+            name for name in sorted(about["recipe"]) if any(one.get(name) != twins[0].get(name) for one in twins)
+        ]
+        results.append(_described(path, about) | {"settings": {name: about["recipe"][name] for name in differing}})
+    return results
 
 
 def _runs_below(folder: Path) -> list[Path]:
@@ -50,8 +51,8 @@ def _runs_below(folder: Path) -> list[Path]:
     return found
 
 
-def _described(run: Path) -> dict[str, Any]:
-    about, lines = read_run(run), read_metrics(run)
+def _described(run: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    lines = read_metrics(run)
     result = read_json(run / RESULT) if (run / RESULT).exists() else {}
     last: Mapping[str, Any] = lines[-1] if lines else {}
     measure = "map" if "map" in last else "top1"
