@@ -1,8 +1,6 @@
 import pytest
 
-from seit.progress import quiet
 
-
-@pytest.fixture(autouse=True, scope="session")
-def _quiet():
-    quiet()
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch):
+    monkeypatch.setattr("seit.progress._quiet", True)

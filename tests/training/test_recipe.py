@@ -101,6 +101,13 @@ def test_an_unknown_setting_names_its_neighbours():
         Recipe.from_json({"lerning_rate": 3})
 
 
+@pytest.mark.parametrize("names", [("epochs", "warmup_epochs"), ("warmup_epochs", "epochs")])
+def test_settings_that_fit_only_together_may_come_in_any_order(names):
+    texts = {"epochs": "0.25", "warmup_epochs": "0"}
+    recipe = Recipe(epochs=4, warmup_epochs=1).with_settings({name: texts[name] for name in names})
+    assert (recipe.epochs, recipe.warmup_epochs) == (0.25, 0)
+
+
 def test_a_setting_of_an_augmentation_changes_it_or_adds_it():
     recipe = Recipe(augment=(Flip(0.5), RandomCrop(), Noise(0.5)))
     assert recipe.with_settings({"noise.std": "2"}).augment == (Flip(0.5), RandomCrop(), Noise(0.5, std=2.0))

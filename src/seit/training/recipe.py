@@ -160,7 +160,7 @@ class Recipe:
         Raises:
             RecipeError: no such field (near misses named), or a value of another type.
         """
-        recipe = self
+        recipe, chosen = self, {}
         for name in sorted(settings, key=lambda name: name != "augment"):  # which ones, before their settings
             owner, dot, inner = name.partition(".")
             if dot:
@@ -172,8 +172,9 @@ class Recipe:
                 cure = f"set {inner}" if inner else f"it has no settings: name it in --set augment={name},..."
                 raise RecipeError(f"{name} is an augmentation", f"--set {name}", cure)
             else:
-                recipe = _changed(recipe, name, settings[name], f"--set {name}")
-        return recipe
+                chosen[name] = _value(recipe, name, settings[name], f"--set {name}")
+        # At once: fewer epochs with a shorter warm-up are no contradiction, one of them alone may be.
+        return replace(recipe, **chosen)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the recipe as plain JSON values."""
@@ -216,25 +217,25 @@ def _with_setting(augment: tuple[Augmentation, ...], owner: str, name: str, text
     """Returns `augment` with one setting of augmentation `owner` changed, which is added if it is not there."""
     where = f"--set {owner}.{name}"
     here = [one for one in augment if one.name == owner]
-    added = _changed(here[0] if here else kind(owner, where)(), name, text, where)
+    before = here[0] if here else kind(owner, where)()
+    added = replace(before, **{name: _value(before, name, text, where)})
     if here:
         return tuple(added if one is here[0] else one for one in augment)
     # There is but one crop: another takes its place.
     return (*(one for one in augment if not (isinstance(one, Crop) and isinstance(added, Crop))), added)
 
 
-def _changed(owner: Any, name: str, text: str, where: str) -> Any:
-    """Returns the dataclass `owner` with one field set from text."""
+def _value(owner: Any, name: str, text: str, where: str) -> Any:
+    """Returns the value of a field of the dataclass `owner` that `text` stands for."""
     known = {field.name for field in fields(owner)}
     if name not in known:
         raise RecipeError(f"there is no setting {name!r}", where, nearest_names(name, known))
     hint = get_type_hints(type(owner))[name]
     try:
-        value = _parsed(text, hint)
+        return _parsed(text, hint)
     except (ValueError, TypeError) as error:
         kind_of_it = _EXAMPLES.get(hint, "a pair of numbers such as [0.08, 1.0]")
         raise RecipeError(f"{text!r} is not {kind_of_it}", where, f"give {kind_of_it}") from error
-    return replace(owner, **{name: value})
 
 
 def _parsed(text: str, kind: Any) -> Any:
