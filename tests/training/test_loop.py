@@ -147,6 +147,19 @@ def test_a_loss_that_is_not_finite_is_said_with_step_and_cure(tmp_path):
         trained(rows, RECIPE, tmp_path)
 
 
+def test_a_gradient_that_is_not_finite_is_said_and_spoils_no_weight(tmp_path):
+    rows = Toy(32)
+    model, augment = prepared(rows, RECIPE)
+    head = model.trunk.get_classifier().weight
+    head.register_hook(lambda gradient: gradient * torch.inf)
+    before = head.detach().clone()
+    with pytest.raises(
+        RunError, match=r"the gradient's norm became (nan|inf) at step 0 .*set precision to float32"
+    ):
+        fit(model, augment, rows, RECIPE, tmp_path, lambda _: {})
+    assert torch.equal(head, before)
+
+
 def test_rows_without_a_label_are_refused(tmp_path):
     rows = Toy(32)
     rows.labels[3] = -1

@@ -21,6 +21,7 @@ from seit.training.state import State, checkpoints
 KINDS = {
     "average": {"ema": 0.9},
     "float16": {"precision": "float16"},
+    "bfloat16": {"precision": "bfloat16"},
     "parts": {"micro_batch": 6, "augment": (CutMix(0.5),)},
     "layer decay": {"layer_decay": 0.7, "trunk": "test_vit", "drop_path": 0.2},
     "repeated": {"repeats": 3, "augment": (CutMix(),)},
@@ -168,6 +169,18 @@ def test_a_full_disk_is_said_and_leaves_the_checkpoint_before(tmp_path):
         signal.signal(signal.SIGXFSZ, ignored)
     assert list((tmp_path / "checkpoints").iterdir()) == [good]
     assert checkpoint.read_about(good)["step"] == 0
+
+
+def test_bfloat16_computes_in_fewer_bits_and_keeps_the_weights_in_float32(tmp_path):
+    ends = {}
+    for precision in ("float32", "bfloat16"):
+        (tmp_path / precision).mkdir()
+        ends[precision], _ = trained(Toy(40), replace(RECIPE, precision=precision), tmp_path / precision)
+    for key, value in ends["float32"].state_dict().items():
+        assert ends["bfloat16"].state_dict()[key].dtype == value.dtype
+    exact, short = (ends[name].trunk.get_classifier().weight for name in ends)
+    assert not torch.equal(exact, short)
+    assert torch.allclose(exact, short, atol=0.05)
 
 
 def test_half_precision_lowers_its_scale_and_stops_only_when_none_is_left(tmp_path):

@@ -11,7 +11,7 @@ SHORT = {"epochs": "2", "batch_size": "20", "precision": "float32"}
 
 
 @pytest.mark.parametrize("kind", ["multi", "soft"])
-def test_labels_of_other_kinds_train_and_are_measured(kind, tokens, tmp_path):
+def test_labels_of_other_kinds_train_and_are_measured(kind, tokens, tmp_path, cli):
     whole = TokenDataset(tokens)
     out = tmp_path / "other.tokens"
     writer = TokenWriter(
@@ -37,3 +37,10 @@ def test_labels_of_other_kinds_train_and_are_measured(kind, tokens, tmp_path):
     assert result[f"best_{name}"] >= result[name]
     assert (tmp_path / "run" / "best" / "config.json").exists()
     assert "trunk.fc.weight" in load_file(tmp_path / "run" / "best" / "model.safetensors")
+    evaluated = seit.eval(tmp_path / "run", tokens=out)
+    assert evaluated[name] == result[name]
+    assert set(evaluated["per_class"]) == set(whole.classes)
+    code, printed, _ = cli("eval", tmp_path / "run", "--tokens", out)
+    assert code == 0
+    assert f"{100 * result[name]:.2f}%" in printed
+    assert ("per class (average precision)" in printed) == (kind == "multi")

@@ -213,12 +213,15 @@ def _eval_text(result: dict[str, Any]) -> str:
     part = f"{result['rows']:,} of {result['all_rows']:,}"
     rule = f", {result['split_rule']}" if result["split_rule"] and result["split"] != "all" else ""
     whole = {"rows": f"{part} (split {result['split']}{rule})"}
-    whole |= _rounded({name: result[name] for name in ("top1", "top5") if name in result})
+    whole |= _rounded({name: result[name] for name in ("top1", "top5", "map") if name in result})
+    measure = "average precision" if "map" in result else "top-1"
     per_class = lines_of({f"  {name}": f"{100 * share:.1f}%" for name, share in result["per_class"].items()})
     mistakes = [
         f"  {m['true']} taken for {m['predicted']}: {m['rows']} of {m['of']}" for m in result.get("confusions", [])
     ]
-    return "\n".join([lines_of(whole), "per class (top-1)", per_class, "commonest confusions", *mistakes])
+    if mistakes:
+        mistakes.insert(0, "commonest confusions")
+    return "\n".join([lines_of(whole), f"per class ({measure})", per_class, *mistakes])
 
 
 def _run_row(run: dict[str, Any]) -> dict[str, str]:

@@ -54,6 +54,11 @@ class Remapped:
         return len(self.base)
 
     def batch(self, indices: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns translated ids int64 [n, h, w] and labels int64 [n], or None."""
+        """Returns translated ids int64 [n, h, w] and labels int64 [n], bool or float32 [n, C], or None."""
         ids, labels = self.base.batch(indices)
-        return self._ids[ids], None if labels is None else self._labels[labels]
+        if labels is None or labels.ndim == 1:
+            return self._ids[ids], None if labels is None else self._labels[labels]
+        found = np.zeros((len(labels), len(self.classes)), labels.dtype)
+        known = self._labels[:-1] >= 0
+        found[:, self._labels[:-1][known]] = labels[:, known]
+        return self._ids[ids], found

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seit.device import resolve
 from seit.errors import RunError, SeitError, nearest_names
-from seit.evaluation import accuracy
+from seit.evaluation import accuracy, mean_average_precision
 from seit.images import open_source
 from seit.loading.pixels import PixelRows
 from seit.loading.remap import Remapped
@@ -45,7 +45,7 @@ def eval(
 
     Returns:
         split, split_rule (how it was made), all_rows (of all splits), rows (measured), classes (of the confusion),
-        and what `seit.evaluation.accuracy` returns.
+        and what `seit.evaluation.accuracy` returns, or `mean_average_precision` where rows carry several classes.
 
     Raises:
         RunError: no finished run, a data set of another tokenizer, or unknown classes.
@@ -70,7 +70,8 @@ def eval(
         logits = model((inputs + 1) / 2) if images is not None else model.classify(inputs)
         return logits if chosen is None else logits[:, places.to(logits.device)]
 
-    return measured | accuracy(classify, rows, names) | {"classes": names}
+    several = isinstance(rows, Remapped) and rows.base.label_kind == "multi"
+    return measured | (mean_average_precision if several else accuracy)(classify, rows, names) | {"classes": names}
 
 
 def _pixels(
