@@ -20,4 +20,4 @@ from seit.training.recipe import Recipe
 
 def recipe() -> Recipe:
     """Returns the recipe."""
-    return replace(mini.recipe(), epochs=6, augment=(Flip(0.5), RandomCrop(), CutMix(0.5), Noise(0.5, std=0.1)))
+    return replace(mini.recipe(), epochs=12, augment=(Flip(0.5), RandomCrop(), CutMix(0.5), Noise(0.5, std=0.1)))
