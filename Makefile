@@ -24,8 +24,9 @@ demo: $(INSTALLED)
 demo-small: $(INSTALLED)
 	$(BIN)/seit demo --out demo --small
 
+# Two processes of one thread each; whole files, since tests of one share what they train.
 test: $(INSTALLED)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

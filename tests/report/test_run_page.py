@@ -44,6 +44,8 @@ def result(classes=CLASSES, name="runs/tiny", **changes):
         lines=lines(),
         result={"top1": 0.565, "best_top1": 0.571, "top5": 0.865, "train_seconds": 76.0, "parameters": 684_234},
         recipe={"trunk": "mini_resnet", "epochs": 8.0, "batch_size": 128, "augment": [{"name": "flip", "p": 0.5}]},
+        augment="flip(probability=0.5) -> centre_crop() -> smoothing(0.1)",
+        frozen="none",
         machine={"processor": "invented", "torch": "2"},
         command=f"seit train tiny.tokens --out {name}",
         found={"per_class": dict(zip(classes, shares.tolist(), strict=True)), "confusion": counts.tolist()},
@@ -65,7 +67,7 @@ def text_of(page):
 
 
 def test_the_page_says_the_run_numbers(tmp_path):
-    page = run_page(result(), tmp_path / "report.html")
+    page = run_page(result(frozen="3 crops"), tmp_path / "report.html")
     said = text_of(page)
     for number in (
         "56.5",
@@ -84,6 +86,8 @@ def test_the_page_says_the_run_numbers(tmp_path):
         "automobile",
     ):
         assert number in said, number
+    assert "flip(probability=0.5) -> centre_crop() -> smoothing(0.1)" in said
+    assert "frozen into the data: 3 crops." in said
     assert Markup(page.read_text()).problems == []
 
 
@@ -128,7 +132,9 @@ def test_curves_are_drawn_of_what_was_measured(tmp_path):
 def test_hostile_names_add_no_element(tmp_path):
     calm = run_page(result(), tmp_path / "calm.html")
     names = [f"{HOSTILE}{i}" for i in range(10)]
-    hostile = run_page(result(names, HOSTILE, recipe_name=HOSTILE, data=HOSTILE), tmp_path / "hostile.html")
+    hostile = run_page(
+        result(names, HOSTILE, recipe_name=HOSTILE, data=HOSTILE, frozen=HOSTILE), tmp_path / "hostile.html"
+    )
     shapes = [
         [(tag, sorted(attributes)) for tag, attributes in Markup(page.read_text()).tags if tag != "code"]
         for page in (calm, hostile)

@@ -71,6 +71,12 @@ def test_info_says_which_augmentations_are_frozen(crops, undisturbed, cli):
     assert "frozen into the data set: none" in cli("info", undisturbed).out
 
 
+def test_the_page_of_a_run_says_which_augmentations_are_frozen(crops, tmp_path):
+    seit.train(crops, tmp_path / "run", settings={"epochs": "1", "batch_size": "60", "warmup_epochs": "0"})
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "frozen into the data: 3 random resized crops of each image (seed 2)" in page
+
+
 @pytest.fixture
 def labelled(shapes, tmp_path):
     """A list of two boxes an image, each with a class of its own."""

@@ -32,6 +32,8 @@ class RunResult:
         lines: the lines of metrics.jsonl.
         result: what result.json holds.
         recipe: field -> value.
+        augment: the augmentations that were drawn anew in every epoch, in order.
+        frozen: those that are in the data set for good, "none" where there are none.
         machine: processor, device, versions.
         command: that made it.
         found: what `seit.evaluation.accuracy` returned for the held-out rows at the end, or empty.
@@ -47,6 +49,8 @@ class RunResult:
     lines: Sequence[Mapping[str, Any]]
     result: Mapping[str, Any]
     recipe: Mapping[str, Any]
+    augment: str
+    frozen: str
     machine: Mapping[str, str]
     command: str
     found: Mapping[str, Any] = field(default_factory=dict)
@@ -77,7 +81,10 @@ def run_page(run: RunResult, path: str | os.PathLike[str]) -> Path:
             page.figure(drawing, caption.capitalize())
     if run.found.get("per_class"):
         _classes(page, run)
-    page.section("This run")
+    page.section(
+        "This run",
+        f"Drawn anew in every epoch: `{run.augment}`. Augmentations frozen into the data: {run.frozen}.",
+    )
     if run.command:
         page.commands("", [("The command", run.command)])
     told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in run.recipe.items()}

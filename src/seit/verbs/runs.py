@@ -114,6 +114,8 @@ def write_report(
         lines=lines,
         result=result,
         recipe=about["recipe"],
+        augment=about["augment"],
+        frozen=about["frozen"],
         machine=dict(machine) | about["versions"],
         command=about["command"],
         found=found,

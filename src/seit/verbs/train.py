@@ -181,11 +181,13 @@ def _about(data: str | os.PathLike[str], opened: Source | TokenDataset, recipe: 
             "tokenizer": opened.tokenizer,
             "used_codes": opened.used_codes.tolist(),
             "fingerprint": opened.fingerprint(),
+            "frozen": str(opened.source.get("frozen", "not recorded")),
         }
     return about | {
         "data_bytes": opened.file_bytes(),
         "preprocessing": {"size": recipe.pixel_size, "resize": recipe.resize, "interpolation": "bicubic"},
         "fingerprint": hashed("images", *opened.names, opened.labels.tobytes()),
+        "frozen": "none",
     }
 
 
