@@ -10,7 +10,7 @@ from naive_augment import one_hot_crop
 from seit.augment import Draws
 from seit.augment.base import Given
 from seit.augment.random_crop import RandomCrop
-from seit.augment.resize import centre_crop, lookup, resize
+from seit.augment.resize import centre_crop, crop_resize, lookup, resize
 from seit.augment.resized_crop import ResizedCrop, resized_boxes
 from seit.errors import RecipeError
 
@@ -37,21 +37,25 @@ def test_resize_of_looked_up_ids_is_the_one_hot_crop(data: st.DataObject) -> Non
         h, w = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
         boxes.append([data.draw(st.integers(0, height - h)), data.draw(st.integers(0, width - w)), h, w])
     ids, table = _ids(3, height, width, 11), _table(11, 5)
-    out = resize(lookup(ids, table), torch.tensor(boxes), size)
-    assert out.shape == (3, 5, *size)
-    for row, box in enumerate(boxes):
-        assert (out[row].double() - one_hot_crop(ids[row], table, tuple(box), size)).abs().max() < 1e-5
+    by_torch, by_kernel = (
+        resize(lookup(ids, table), torch.tensor(boxes), size),
+        crop_resize(ids, table, torch.tensor(boxes), size),
+    )
+    for out in (by_torch, by_kernel):
+        assert out.shape == (3, 5, *size)
+        for row, box in enumerate(boxes):
+            assert (out[row].double() - one_hot_crop(ids[row], table, tuple(box), size)).abs().max() < 1e-5
 
 
 def test_resize_at_the_papers_size_equals_interpolate_on_each_crop() -> None:
     ids, table = _ids(8, 32, 32, 391), _table(391, 32)
     boxes = resized_boxes(torch.rand(8, 22), (32, 32), (0.08, 1), (3 / 4, 4 / 3))
-    out = resize(lookup(ids, table), boxes, (28, 28))
-    assert out.is_contiguous(memory_format=torch.channels_last)
-    for row, (top, left, h, w) in enumerate(boxes.tolist()):
-        crop = F.embedding(ids[row, top : top + h, left : left + w], table).movedim(-1, 0)[None]
-        expected = F.interpolate(crop, size=(28, 28), mode="bicubic", align_corners=False)[0]
-        assert (out[row] - expected).abs().max() < 1e-5
+    for out in (resize(lookup(ids, table), boxes, (28, 28)), crop_resize(ids, table, boxes, (28, 28))):
+        assert out.is_contiguous(memory_format=torch.channels_last)
+        for row, (top, left, h, w) in enumerate(boxes.tolist()):
+            crop = F.embedding(ids[row, top : top + h, left : left + w], table).movedim(-1, 0)[None]
+            expected = F.interpolate(crop, size=(28, 28), mode="bicubic", align_corners=False)[0]
+            assert (out[row] - expected).abs().max() < 1e-5
 
 
 def test_boxes_follow_torchvisions_rule_row_by_row() -> None:
@@ -98,6 +102,24 @@ def test_random_crop_cuts_every_place_and_resizes_nothing() -> None:
     for row in range(20):
         y, x = int(top[row]), int(left[row])
         assert torch.equal(out[row], ids[row, y : y + 28, x : x + 26])
+
+
+def test_every_row_of_the_kernel_is_the_same_in_any_split_and_memory_order() -> None:
+    ids, table = _ids(5, 9, 12, 11), _table(11, 5)
+    boxes = torch.tensor([[0, 0, 9, 12], [2, 3, 1, 1], [4, 0, 5, 2], [8, 11, 1, 1], [0, 1, 7, 11]])
+    whole = crop_resize(ids, table, boxes, (8, 7))
+    turned = ids.transpose(1, 2).contiguous().transpose(1, 2)
+    wide = table.repeat(1, 2)[:, :5]
+    for row in range(5):
+        part = slice(row, row + 1)
+        assert torch.equal(crop_resize(turned[part], wide, boxes[part], (8, 7))[0], whole[row])
+
+
+@pytest.mark.parametrize("lost", [-1, 11])
+def test_the_kernel_refuses_ids_that_the_table_lacks(lost: int) -> None:
+    ids = torch.tensor([[[0, lost], [0, 0]]])
+    with pytest.raises(RecipeError, match=r"crop: ids from .* to .*; give ids of the table's 11 codes"):
+        crop_resize(ids, _table(11, 5), torch.tensor([[0, 0, 2, 2]]), (2, 2))
 
 
 def test_centre_crop_takes_rows_and_columns_2_to_29_of_32() -> None:

@@ -125,6 +125,22 @@ def test_noise_is_one_number_a_channel_plus_one_a_cell_and_channel() -> None:
     assert abs(float(torch.corrcoef(within.flatten(1)[:2])[0, 1])) < 0.03
 
 
+@pytest.mark.parametrize("shape", [(4, 12, 9), (3, 5, 7), (1, 1, 1)])
+def test_the_kernel_adds_the_numbers_that_torch_adds(shape: tuple[int, int, int]) -> None:
+    vectors = torch.randn(9, *shape).contiguous(memory_format=torch.channels_last)
+    draws = Draws(5, 2, torch.arange(20, 29), 9)
+    by_kernel, _ = Noise(0.5, 0.7)(vectors.clone(), torch.zeros(9, 2), draws, GIVEN)
+    learned = (vectors + torch.zeros((), requires_grad=True)).contiguous(memory_format=torch.channels_last)
+    by_torch, _ = Noise(0.5, 0.7)(learned, torch.zeros(9, 2), draws, GIVEN)
+    assert by_torch.requires_grad
+    assert bool((by_kernel != vectors).any())
+    assert (by_kernel - by_torch.detach()).abs().max() < 1e-5
+    channel, full = Noise().numbers(draws, shape)
+    added = (channel[:, None, None] + full).movedim(-1, 1) * 0.7 * 2
+    taken = (draws.uniform("noise", 1)[:, 0] < 0.5)[:, None, None, None]
+    assert (by_kernel - vectors - taken * added).abs().max() < 1e-5
+
+
 def test_noise_takes_its_share_of_rows_and_leaves_the_rest_untouched() -> None:
     vectors = torch.zeros(1000, 2, 3, 3).contiguous(memory_format=torch.channels_last)
     out, targets = Noise(0.5)(vectors, torch.ones(1000, 1), Draws(0, 0, torch.arange(1000), 1000), GIVEN)

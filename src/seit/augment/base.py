@@ -58,6 +58,12 @@ def rows_drawn(draws: Draws, rows: tuple[float, float]) -> Tensor:
     return (u >= rows[0]) & (u < rows[1])
 
 
+def for_kernels(numbers: Tensor) -> bool:
+    """Returns whether the compiled kernels take these numbers: float32 on a CPU, and nobody asks for gradients."""
+    kept = numbers.requires_grad and torch.is_grad_enabled()
+    return numbers.device.type == "cpu" and numbers.dtype == torch.float32 and not kept
+
+
 @dataclass(frozen=True)
 class Given:
     """What data and model settle.

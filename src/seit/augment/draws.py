@@ -36,7 +36,17 @@ def mix_word(word: int) -> int:
 
 
 def mix(words: Tensor) -> Tensor:
-    """Applies splitmix64's output function to int64 `words`, in place, and returns them."""
+    """Applies splitmix64's output function to int64 `words`, in place, and returns them; on a CPU by a kernel."""
+    if words.device.type != "cpu":
+        return mix_by_torch(words)
+    from seit.augment import kernels  # numba: only who trains pays for it
+
+    kernels.mix(words.view(-1).numpy())
+    return words
+
+
+def mix_by_torch(words: Tensor) -> Tensor:
+    """Does the same by PyTorch, on any device."""
     for shift, factor in ((30, FIRST), (27, SECOND)):
         words ^= (words >> shift).bitwise_and_((1 << 64 - shift) - 1)
         words *= signed(factor)
@@ -157,11 +167,12 @@ def normals(keys: Tensor, count: int) -> Tensor:
     """
     words = bits(keys, (count + 3) // 4)
     slices = words.view(torch.int16).int().add_(1 << 15).flatten()
-    return _quantiles(keys.device).index_select(0, slices).view(len(keys), -1)[:, :count]
+    return quantiles(keys.device).index_select(0, slices).view(len(keys), -1)[:, :count]
 
 
 @functools.cache
-def _quantiles(device: torch.device) -> Tensor:
+def quantiles(device: torch.device) -> Tensor:
+    """Returns the middles of the normal distribution's slices on a device, float32 [65536] (see `normals`)."""
     middles = (torch.arange(1 << 16, dtype=torch.float64) + 0.5) / (1 << 16)
     values = torch.special.ndtri(middles)
     return (values / values.square().mean().sqrt()).float().to(device)

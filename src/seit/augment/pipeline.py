@@ -13,9 +13,6 @@ from seit.augment.draws import Draws
 from seit.augment.resize import check_sizes
 from seit.errors import RecipeError
 
-CHUNK = 32
-"""Rows that a CPU carries through the pipeline at a time: what they need fits a core's cache. Even, for pairs."""
-
 
 class Pipeline:
     """From ids and labels to a training batch; `print` shows its steps.
@@ -66,9 +63,6 @@ class Pipeline:
         self.on_ids = [step for step in steps if isinstance(step, OnIds)]
         self.crop = crops[0]
         self.on_vectors = [step for step in steps if isinstance(step, OnVectors)]
-        # glibc returns freed blocks to the system unless a larger one was freed before. Without this line a third
-        # of the time on a CPU goes into mapping the same few megabytes again for every chunk.
-        torch.empty(31 << 20, dtype=torch.uint8)
 
     def __call__(self, inputs: Tensor, labels: Tensor, table: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor]:
         """Augments one batch, on the device of `inputs`.
@@ -98,16 +92,6 @@ class Pipeline:
             )
         draws = draws.on(inputs.device)
         targets = self.targets(labels)
-        if inputs.device.type != "cpu" or (table is not None and table.requires_grad and torch.is_grad_enabled()):
-            return self._run(inputs, targets, table, draws)
-        width = inputs.shape[1] if table is None else table.shape[1]
-        vectors = torch.empty(len(inputs), width, *self.given.size, memory_format=torch.channels_last)
-        for at in range(0, len(inputs), CHUNK):
-            part = slice(at, at + CHUNK)
-            vectors[part], targets[part] = self._run(inputs[part], targets[part], table, draws.rows(part))
-        return vectors, targets
-
-    def _run(self, inputs: Tensor, targets: Tensor, table: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor]:
         if table is not None:
             inputs = inputs.long()
         for change in self.on_ids:

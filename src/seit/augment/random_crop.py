@@ -9,7 +9,7 @@ from torch import Tensor
 
 from seit.augment.base import Crop, Given
 from seit.augment.draws import Draws
-from seit.augment.resize import lookup
+from seit.augment.resize import crop_resize
 
 
 @dataclass(frozen=True)
@@ -18,17 +18,12 @@ class RandomCrop(Crop):
 
     def __call__(self, inputs: Tensor, table: Tensor | None, draws: Draws, given: Given) -> Tensor:
         """Maps ids [B, h, w] (or vectors [B, d, h, w]) to vectors [B, d, m, m]."""
-        vectors = lookup(inputs, table)  # [B, h, w, d]
-        batch, height, width, _ = vectors.shape
-        if given.size == (height, width):
-            return vectors.movedim(-1, 1)
+        height, width = inputs.shape[-2:]
         u = draws.uniform(self.name, 2)
         room = torch.tensor([height - given.size[0] + 1, width - given.size[1] + 1], device=u.device)
-        top, left = (u * room).long().unbind(1)
-        rows = top[:, None] + torch.arange(given.size[0], device=u.device)  # [B, m]
-        columns = left[:, None] + torch.arange(given.size[1], device=u.device)
-        one = torch.arange(batch, device=u.device)[:, None, None]
-        return vectors[one, rows[:, :, None], columns[:, None]].movedim(-1, 1)
+        sides = torch.tensor(given.size, device=u.device).expand(len(u), 2)
+        # A box of the size that it is resized to: every weight of the bicubic kernel is 0 or 1.
+        return crop_resize(inputs, table, torch.cat(((u * room).long(), sides), 1), given.size)
 
     def details(self, given: Given) -> list[str]:
         """Returns the size."""

@@ -7,14 +7,23 @@ the bicubic resize of a box is one matrix [m, n] with four numbers a row.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seit.augment.base import for_kernels
 from seit.errors import RecipeError
 
-CUBIC = -0.75
+_A = -0.75
 """a of PyTorch's bicubic kernel."""
+CUBIC = (
+    (_A, _A + 2, -_A - 2, -_A),
+    (-2 * _A, -_A - 3, 2 * _A + 3, _A),
+    (_A, 0.0, -_A, 0.0),
+    (0.0, 1.0, 0.0, 0.0),
+)
+"""Factors of t^3, t^2, t and 1 in the weights of the four cells about a place, t past the second of them."""
 
 
 def lookup(inputs: Tensor, table: Tensor | None) -> Tensor:
@@ -33,8 +42,8 @@ def lookup(inputs: Tensor, table: Tensor | None) -> Tensor:
     return F.embedding(inputs.long(), table)
 
 
-def matrices(start: Tensor, length: Tensor, source: int, target: int) -> Tensor:
-    """Returns the bicubic resize of one axis for each row, float32 [B, target, source].
+def taps(start: Tensor, length: Tensor, target: int) -> tuple[Tensor, Tensor]:
+    """Returns what one axis' bicubic resize sums in each row: cells int64 and weights float32 [B, target, 4].
 
     Row b resizes cells start[b] .. start[b] + length[b] - 1 to `target` cells as
     `F.interpolate(mode="bicubic", align_corners=False)` does on the crop: no antialias, edges repeated.
@@ -42,18 +51,26 @@ def matrices(start: Tensor, length: Tensor, source: int, target: int) -> Tensor:
     Args:
         start: int64 [B].
         length: int64 [B].
-        source: n, cells of the axis.
         target: m.
     """
     at = (torch.arange(target, device=start.device) + 0.5) * (length[:, None] / target) - 0.5  # [B, m]
     whole = at.floor()
     t = at - whole
-    near, far = torch.stack((t, 1 - t), -1), torch.stack((t + 1, 2 - t), -1)
-    inner = ((CUBIC + 2) * near - (CUBIC + 3)) * near * near + 1
-    outer = ((CUBIC * far - 5 * CUBIC) * far + 8 * CUBIC) * far - 4 * CUBIC
-    weights = torch.stack((outer[..., 0], inner[..., 0], inner[..., 1], outer[..., 1]), -1)  # [B, m, 4]
+    weights = torch.stack((t.pow(3), t.square(), t, torch.ones_like(t)), -1) @ torch.tensor(CUBIC).to(t.device)
     cells = whole.long()[..., None] + torch.arange(-1, 3, device=start.device)
-    cells = cells.clamp_min(0).minimum(length[:, None, None] - 1) + start[:, None, None]
+    return cells.clamp_min(0).minimum(length[:, None, None] - 1) + start[:, None, None], weights
+
+
+def matrices(start: Tensor, length: Tensor, source: int, target: int) -> Tensor:
+    """Returns the resize of `taps` as a matrix for each row, float32 [B, target, source].
+
+    Args:
+        start: int64 [B].
+        length: int64 [B].
+        source: n, cells of the axis.
+        target: m.
+    """
+    cells, weights = taps(start, length, target)
     out = torch.zeros(start.shape[0], target, source, device=start.device)
     return out.scatter_add_(2, cells, weights)
 
@@ -75,6 +92,39 @@ def resize(vectors: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     rows = torch.bmm(down, vectors.reshape(batch, height, width * channels))  # [B, m, w*d]
     cells = torch.matmul(right[:, None], rows.view(batch, size[0], width, channels))  # [B, m, m', d]
     return cells.movedim(-1, 1)
+
+
+def crop_resize(inputs: Tensor, table: Tensor | None, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Looks rows up, and crops and resizes each by its own box; ids on a CPU by a compiled kernel.
+
+    Args:
+        inputs: ids int64 [B, h, w], or vectors [B, d, h, w] without a table.
+        table: [K, d] or None.
+        boxes: int64 [B, 4]: top, left, height, width.
+        size: (m, m').
+
+    Returns:
+        [B, d, m, m'], new memory in channels_last order.
+
+    Raises:
+        RecipeError: an input of another rank, or an id that the table lacks (kernel only).
+    """
+    if table is None or inputs.ndim != 3 or not for_kernels(table):
+        return resize(lookup(inputs, table), boxes, size)
+    low, high = (int(bound) for bound in inputs.aminmax())
+    if low < 0 or high >= len(table):
+        raise RecipeError(
+            f"ids from {low} to {high}", "crop", f"give ids of the table's {len(table)} codes, from 0"
+        )
+    from seit.augment import kernels  # numba: only who trains pays for it
+
+    # NumPy asks the system for large pages. With torch.empty a batch of 100 MB spends more time in page faults than
+    # in the kernel.
+    out = torch.from_numpy(np.empty((len(inputs), *size, table.shape[1]), np.float32))
+    axes = *taps(boxes[:, 0], boxes[:, 2], size[0]), *taps(boxes[:, 1], boxes[:, 3], size[1])
+    found = inputs, table.detach(), *axes, out
+    kernels.crop_resize(*(one.contiguous().numpy() for one in found))
+    return out.movedim(-1, 1)
 
 
 def check_sizes(grid: tuple[int, int], size: tuple[int, int]) -> None:
@@ -109,11 +159,10 @@ def centre_crop(
         RecipeError: the region is larger than the grid.
     """
     view = view or size
-    vectors = lookup(inputs, table)  # [B, h, w, d]
-    height, width = vectors.shape[1:3]
+    height, width = inputs.shape[-2:]
     check_sizes((height, width), view)
     top, left = (height - view[0]) // 2, (width - view[1]) // 2
-    vectors = vectors[:, top : top + view[0], left : left + view[1]].contiguous()
+    vectors = lookup(inputs[..., top : top + view[0], left : left + view[1]], table)  # [B, h, w, d]
     if view == size:
         return vectors.movedim(-1, 1)
     boxes = torch.tensor([[0, 0, *view]], device=inputs.device).expand(inputs.shape[0], -1)

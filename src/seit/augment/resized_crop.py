@@ -10,7 +10,7 @@ from torch import Tensor
 
 from seit.augment.base import Crop, Given
 from seit.augment.draws import Draws
-from seit.augment.resize import lookup, resize
+from seit.augment.resize import crop_resize
 from seit.errors import RecipeError
 
 TRIES = 10
@@ -45,8 +45,8 @@ class ResizedCrop(Crop):
 
     def __call__(self, inputs: Tensor, table: Tensor | None, draws: Draws, given: Given) -> Tensor:
         """Maps ids [B, h, w] (or vectors [B, d, h, w]) to vectors [B, d, m, m]."""
-        vectors = lookup(inputs, table)
-        return resize(vectors, self.boxes(draws, (vectors.shape[1], vectors.shape[2])), given.size)
+        height, width = inputs.shape[-2:]
+        return crop_resize(inputs, table, self.boxes(draws, (height, width)), given.size)
 
     def boxes(self, draws: Draws, grid: tuple[int, int]) -> Tensor:
         """Returns each row's box, int64 [B, 4]: top, left, height, width."""

@@ -86,16 +86,14 @@ def exchange(ids: Tensor, side: Tensor, corners: Tensor) -> Tensor:
         side: [B].
         corners: [B, 2, 2].
     """
-    height, width = ids.shape[1:]
-    rows, columns = torch.arange(height, device=ids.device), torch.arange(width, device=ids.device)
-    place = rows[:, None] * width + columns  # [h, w]
-    source = place.expand(len(ids), -1, -1)
-    flat = corners[..., 0] * width + corners[..., 1]  # [B, 2]
-    for one, other in ((0, 1), (1, 0)):
-        down = rows - corners[:, one, :1]  # [B, h]
-        right = columns - corners[:, one, 1:]
-        inside_rows = (down >= 0) & (down < side[:, None])
-        inside = inside_rows[:, :, None] & ((right >= 0) & (right < side[:, None]))[:, None]  # [B, h, w]
-        moved = place + (flat[:, other] - flat[:, one])[:, None, None]
-        source = torch.where(inside, moved, source)
-    return ids.flatten(1).gather(1, source.flatten(1)).view_as(ids)
+    width = ids.shape[2]
+    # Cells beyond a row's side repeat its last one: the same id is written there twice.
+    cell = torch.arange(max(min(ids.shape[1:]) // 4, 1), device=ids.device).minimum(
+        (side - 1).clamp_min(0)[:, None]
+    )
+    y, x = (corners[..., axis, None] + cell[:, None] for axis in (0, 1))  # [B, 2, cells]
+    places = (y[..., None] * width + x[:, :, None]).flatten(2)  # [B, 2, cells^2], places in the flat grid
+    first, second = (places * (side > 0)[:, None, None]).unbind(1)  # a row of side 0 exchanges a cell with itself
+    flat = ids.flatten(1)
+    out = flat.scatter(1, first, flat.gather(1, second)).scatter_(1, second, flat.gather(1, first))
+    return out.view_as(ids)

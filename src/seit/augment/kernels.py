@@ -1,0 +1,97 @@
+"""Compiled loops for a CPU: what PyTorch does in several passes over memory, in one that stays in the cache.
+
+Each says which PyTorch code it stands for; the tests hold it to that and to the naive reference. A row's numbers
+depend on that row alone, so any split of a batch gives the same bits.
+"""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+from seit.augment.draws import FIRST, GOLDEN, SECOND
+
+U = np.uint64
+"""Kernels index by unsigned numbers: signed ones would be checked for counting from an array's end."""
+_GOLDEN, _FIRST, _SECOND = U(GOLDEN), U(FIRST), U(SECOND)
+_TO_UNSIGNED = U(0x8000_8000_8000_8000)
+"""Adds 2^15 to each of the four signed 16-bit numbers of a word."""
+
+
+@nb.njit(cache=True, nogil=True, fastmath={"contract"})
+def crop_resize(ids, table, down, down_weights, right, right_weights, out):
+    """`resize.resize(lookup(ids, table), ...)`: no vector is looked up that no box holds, and none is stored.
+
+    Args:
+        ids: int64 [B, h, w], each a row of `table` (the caller has checked).
+        table: float32 [K, d].
+        down, down_weights: int64 and float32 [B, m, 4], `resize.taps` of the columns' axis.
+        right, right_weights: [B, m', 4], of the other one.
+        out: float32 [B, m, m', d], filled.
+    """
+    batch, height, width, channels = out.shape
+    ring = np.empty((4, width * channels), np.float32)  # source row y, resized to the right, at y modulo 4
+    for b in range(batch):
+        done = -1
+        for y in range(height):
+            for source in range(max(done + 1, down[b, y, 0]), down[b, y, 3] + 1):
+                line = ring[source & 3]
+                for x in range(width):
+                    v0, v1 = table[U(ids[b, source, right[b, x, 0]])], table[U(ids[b, source, right[b, x, 1]])]
+                    v2, v3 = table[U(ids[b, source, right[b, x, 2]])], table[U(ids[b, source, right[b, x, 3]])]
+                    _sum_of_four(v0, v1, v2, v3, right_weights[b, x], line[x * channels : (x + 1) * channels])
+                done = source
+            r0, r1 = ring[down[b, y, 0] & 3], ring[down[b, y, 1] & 3]
+            r2, r3 = ring[down[b, y, 2] & 3], ring[down[b, y, 3] & 3]
+            _sum_of_four(r0, r1, r2, r3, down_weights[b, y], out[b, y].reshape(-1))
+
+
+@nb.njit(cache=True, nogil=True, fastmath={"contract"}, inline="always")
+def _sum_of_four(v0, v1, v2, v3, weights, out):
+    w0, w1, w2, w3 = weights
+    for i in range(len(out)):
+        out[i] = w0 * v0[i] + w1 * v1[i] + w2 * v2[i] + w3 * v3[i]
+
+
+@nb.njit(cache=True, nogil=True)
+def add_noise(vectors, rows, keys, quantiles, size):
+    """Adds `size * (channel + full)` of `Noise.numbers` to some rows: `draws.normals` without storing them.
+
+    Args:
+        vectors: float32 [B, m, m', d], changed.
+        rows: int64 [R], which.
+        keys: int64 [R], the rows' keys.
+        quantiles: float32 [2^16], `draws.quantiles`.
+        size: float32, the noise's standard deviation.
+    """
+    channels = vectors.shape[3]
+    cells = vectors.shape[1] * vectors.shape[2]
+    words = (channels * (cells + 1) + 3) // 4
+    numbers = np.empty(4 * words, np.float32)
+    for i in range(len(rows)):
+        word = U(keys[i])
+        for j in range(words):
+            word += _GOLDEN
+            slices = _mixed(word) ^ _TO_UNSIGNED
+            numbers[4 * j] = quantiles[slices & U(0xFFFF)]
+            numbers[4 * j + 1] = quantiles[slices >> U(16) & U(0xFFFF)]
+            numbers[4 * j + 2] = quantiles[slices >> U(32) & U(0xFFFF)]
+            numbers[4 * j + 3] = quantiles[slices >> U(48)]
+        row = vectors[rows[i]].reshape(-1)
+        for first in range(0, cells * channels, channels):
+            for c in range(channels):
+                row[first + c] += size * (numbers[channels + first + c] + numbers[c])
+
+
+@nb.njit(cache=True, nogil=True)
+def mix(words):
+    """`draws.mix_by_torch`: splitmix64's output function of int64 words [n], in place."""
+    for i in range(len(words)):
+        words[i] = np.int64(_mixed(U(words[i])))
+
+
+@nb.njit(cache=True, nogil=True)
+def _mixed(word):
+    word = (word ^ word >> U(30)) * _FIRST
+    word = (word ^ word >> U(27)) * _SECOND
+    return word ^ word >> U(31)
