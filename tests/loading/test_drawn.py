@@ -55,15 +55,16 @@ def test_the_crop_is_torchvisions_of_the_same_box_and_half_are_mirrored(shapes):
     assert rest == ()
     bare = type(change)(change.crop, change.flip, (), change.size)
     mirrored = 0
-    for seed in range(40):
-        u = torch.from_numpy(np.random.default_rng(seed).random(23, np.float32))
-        boxes = resized_boxes(u[None, 1:], (picture.height, picture.width), (0.08, 1.0), (3 / 4, 4 / 3))
+    for position in range(40):
+        draws = Draws(3, 1, torch.tensor([position]), 1)
+        u = draws.uniform("resized_crop", 22)
+        boxes = resized_boxes(u, (picture.height, picture.width), (0.08, 1.0), (3 / 4, 4 / 3))
         top, left, height, width = boxes[0].tolist()
         wanted = functional.resized_crop(
             picture, top, left, height, width, [24, 24], InterpolationMode.BICUBIC, antialias=True
         )
-        found = bare(picture, seed)
-        if u[0] < 0.5:
+        found = bare(picture, 3, 1, position)
+        if draws.uniform("flip", 1) < 0.5:
             mirrored += 1
             found = found[:, ::-1]
         assert (found == np.array(wanted)).all()

@@ -154,7 +154,7 @@ class OnImages(Augmentation):
 
     @abstractmethod
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
-        """Maps an image uint8 [H, W, 3] to one; `seed` is the row's of this epoch, the only source of chance."""
+        """Maps an image uint8 [H, W, 3] to one; `seed` is drawn for the row, the only source of chance."""
 
 
 class OnIds(Augmentation):

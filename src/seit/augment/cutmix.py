@@ -80,8 +80,10 @@ class CutMix(OnVectors):
         if choice < self.probability:
             height, width = vectors.shape[2:]
             top, bottom, left, right = box(beta(self.alpha, rest), row, column, height, width)
-            inside = vectors[:, :, top:bottom, left:right]
-            inside.copy_(partners(inside))
+            first, second = vectors[::2, :, top:bottom, left:right], vectors[1::2, :, top:bottom, left:right]
+            kept = first.clone()
+            first.copy_(second)
+            second.copy_(kept)
             lam = 1 - (bottom - top) * (right - left) / (height * width)
         elif choice < self.probability + self.mixup:
             lam = beta(self.mixup_alpha, rest)

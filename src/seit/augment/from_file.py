@@ -1,4 +1,4 @@
-"""Augmentations of a pixel run that want the whole picture: done while it is loaded, by one seed a row."""
+"""Augmentations of a pixel run that want the whole picture: done while it is loaded, with the row's own draws."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ import torch
 from PIL import Image
 
 from seit.augment.base import Augmentation, Crop, Given, OnImages
+from seit.augment.draws import Draws
 from seit.augment.flip import Flip
-from seit.augment.resized_crop import TRIES, ResizedCrop, resized_boxes
+from seit.augment.resized_crop import ResizedCrop
 from seit.errors import RecipeError
+
+_LARGEST = (1 << 63) - 1
+"""A seed: not negative."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +35,18 @@ class FromFile:
     on_images: tuple[OnImages, ...]
     size: tuple[int, int]
 
-    def __call__(self, picture: Image.Image, seed: int) -> np.ndarray:
-        """Maps a picture of mode RGB to a view uint8 [m, m, 3]; `seed` is the row's of this epoch."""
-        u = np.random.default_rng(seed).random(2 * TRIES + 3, np.float32)
-        grid = (picture.height, picture.width)
-        boxes = resized_boxes(torch.from_numpy(u[None, 1:]), grid, self.crop.scale, self.crop.ratio)
+    def __call__(self, picture: Image.Image, seed: int, epoch: int, position: int) -> np.ndarray:
+        """Maps a picture of mode RGB to a view uint8 [m, m, 3]; the numbers name the row's `Draws`."""
+        draws = Draws(seed, epoch, torch.tensor([position]), 1)
+        boxes = self.crop.boxes(draws, (picture.height, picture.width))
         top, left, height, width = boxes[0].tolist()
         view = picture.crop((left, top, left + width, top + height))
         view = view.resize(self.size[::-1], Image.Resampling.BICUBIC)  # antialiased
-        if u[0] < self.flip.probability:
+        if draws.uniform(self.flip.name, 1).item() < self.flip.probability:
             view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         image = np.array(view)
-        for number, change in enumerate(self.on_images, 1):
-            image = change(image, seed + number)
+        for change in self.on_images:
+            image = change(image, int(draws.bits(change.name, 1)) & _LARGEST)
         return image
 
     def __str__(self) -> str:

@@ -19,31 +19,34 @@ _TO_UNSIGNED = U(0x8000_8000_8000_8000)
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract"})
-def crop_resize(ids, table, down, down_weights, right, right_weights, out):
-    """`resize.resize(lookup(ids, table), ...)`: no vector is looked up that no box holds, and none is stored.
+def crop_resize(ids, table, boxes, down, down_weights, right, right_weights, out):
+    """`resize.resize(lookup(ids, table), boxes, ...)`: nothing outside the boxes is looked up, no vector is stored.
 
     Args:
         ids: int64 [B, h, w], each a row of `table` (the caller has checked).
         table: float32 [K, d].
-        down, down_weights: int64 and float32 [B, m, 4], `resize.taps` of the columns' axis.
-        right, right_weights: [B, m', 4], of the other one.
+        boxes: int64 [B, 4]: top, left, height, width.
+        down, down_weights: int64 and float32 [h, m, 4], `resize.taps` of boxes of 1, 2, ... h cells from 0.
+        right, right_weights: [w, m', 4], of the other axis.
         out: float32 [B, m, m', d], filled.
     """
     batch, height, width, channels = out.shape
-    ring = np.empty((4, width * channels), np.float32)  # source row y, resized to the right, at y modulo 4
+    ring = np.empty((4, width * channels), np.float32)  # row y of the box, resized to the right, at y modulo 4
     for b in range(batch):
+        top, left, tall, wide = boxes[b]
+        rows, row_weights = down[tall - 1], down_weights[tall - 1]
+        columns, weights = right[wide - 1], right_weights[wide - 1]
         done = -1
         for y in range(height):
-            for source in range(max(done + 1, down[b, y, 0]), down[b, y, 3] + 1):
-                line = ring[source & 3]
+            for row in range(max(done + 1, rows[y, 0]), rows[y, 3] + 1):
+                line, cells = ring[row & 3], ids[b, U(top + row)]
                 for x in range(width):
-                    v0, v1 = table[U(ids[b, source, right[b, x, 0]])], table[U(ids[b, source, right[b, x, 1]])]
-                    v2, v3 = table[U(ids[b, source, right[b, x, 2]])], table[U(ids[b, source, right[b, x, 3]])]
-                    _sum_of_four(v0, v1, v2, v3, right_weights[b, x], line[x * channels : (x + 1) * channels])
-                done = source
-            r0, r1 = ring[down[b, y, 0] & 3], ring[down[b, y, 1] & 3]
-            r2, r3 = ring[down[b, y, 2] & 3], ring[down[b, y, 3] & 3]
-            _sum_of_four(r0, r1, r2, r3, down_weights[b, y], out[b, y].reshape(-1))
+                    v0, v1 = table[U(cells[U(left + columns[x, 0])])], table[U(cells[U(left + columns[x, 1])])]
+                    v2, v3 = table[U(cells[U(left + columns[x, 2])])], table[U(cells[U(left + columns[x, 3])])]
+                    _sum_of_four(v0, v1, v2, v3, weights[x], line[x * channels : (x + 1) * channels])
+                done = row
+            r0, r1, r2, r3 = ring[rows[y, 0] & 3], ring[rows[y, 1] & 3], ring[rows[y, 2] & 3], ring[rows[y, 3] & 3]
+            _sum_of_four(r0, r1, r2, r3, row_weights[y], out[b, y].reshape(-1))
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract"}, inline="always")

@@ -7,6 +7,8 @@ the bicubic resize of a box is one matrix [m, n] with four numbers a row.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -121,10 +123,17 @@ def crop_resize(inputs: Tensor, table: Tensor | None, boxes: Tensor, size: tuple
     # NumPy asks the system for large pages. With torch.empty a batch of 100 MB spends more time in page faults than
     # in the kernel.
     out = torch.from_numpy(np.empty((len(inputs), *size, table.shape[1]), np.float32))
-    axes = *taps(boxes[:, 0], boxes[:, 2], size[0]), *taps(boxes[:, 1], boxes[:, 3], size[1])
-    found = inputs, table.detach(), *axes, out
-    kernels.crop_resize(*(one.contiguous().numpy() for one in found))
+    ids, vectors, places = (one.contiguous().numpy() for one in (inputs, table.detach(), boxes))
+    down, right = _every_length(inputs.shape[1], size[0]), _every_length(inputs.shape[2], size[1])
+    kernels.crop_resize(ids, vectors, places, *down, *right, out.numpy())
     return out.movedim(-1, 1)
+
+
+@functools.cache
+def _every_length(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `taps` of boxes of 1, 2, ... source cells that start at 0: a batch repeats them."""
+    cells, weights = taps(torch.zeros(source, dtype=torch.int64), torch.arange(1, source + 1), target)
+    return cells.numpy(), weights.numpy()
 
 
 def check_sizes(grid: tuple[int, int], size: tuple[int, int]) -> None:

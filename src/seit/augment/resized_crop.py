@@ -75,17 +75,18 @@ def resized_boxes(
     area = (scale[0] + (scale[1] - scale[0]) * u[:, :TRIES]) * (height * width)
     low, high = math.log(ratio[0]), math.log(ratio[1])
     aspect = (low + (high - low) * u[:, TRIES : 2 * TRIES]).exp()
-    w, h = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()  # [B, tries]
-    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+    drawn = torch.stack((area / aspect, area * aspect), 1).sqrt().round()  # [B, 2, tries], height and width
+    grid_sides = torch.tensor([[height, width]], device=u.device)
+    fits = ((drawn > 0) & (drawn <= grid_sides[..., None])).all(1)
     first = fits.int().argmax(1, keepdim=True)
+    found = fits.gather(1, first)
     whole_h, whole_w = height, width
     if width < ratio[0] * height:
         whole_h = round(width / ratio[0])
     elif width > ratio[1] * height:
         whole_w = round(height * ratio[1])
-    found = fits.gather(1, first)[:, 0]
-    h = torch.where(found, h.gather(1, first)[:, 0], float(whole_h))
-    w = torch.where(found, w.gather(1, first)[:, 0], float(whole_w))
-    top = torch.where(found, (u[:, -2] * (height - h + 1)).floor(), ((height - h) / 2).floor())
-    left = torch.where(found, (u[:, -1] * (width - w + 1)).floor(), ((width - w) / 2).floor())
-    return torch.stack((top, left, h, w), 1).long()
+    whole = torch.tensor([[whole_h, whole_w]], dtype=drawn.dtype, device=u.device)
+    sides = torch.where(found, drawn.gather(2, first[:, None].expand(-1, 2, 1))[..., 0], whole)
+    room = grid_sides - sides
+    corner = torch.where(found, u[:, -2:] * (room + 1), room / 2).floor()
+    return torch.cat((corner, sides), 1).long()

@@ -11,7 +11,8 @@ import numpy as np
 from seit import ranks
 from seit.errors import SeitError
 from seit.images import Source, decode
-from seit.loading.order import row_seed
+
+Change = Callable[[Any, int, int, int], np.ndarray]
 
 
 class DrawnPixels:
@@ -21,7 +22,7 @@ class DrawnPixels:
 
     Args:
         source: the images.
-        change: from a decoded picture and a seed to a view uint8 [H, W, 3].
+        change: from a decoded picture, seed, epoch and position to a view uint8 [H, W, 3].
         grid: (H, W).
 
     Attributes:
@@ -30,7 +31,7 @@ class DrawnPixels:
 
     views = 1
 
-    def __init__(self, source: Source, change: Callable[[Any, int], np.ndarray], grid: tuple[int, int]) -> None:
+    def __init__(self, source: Source, change: Change, grid: tuple[int, int]) -> None:
         self._source, self._change, self.grid = source, change, grid
         self.classes, self.labels = source.classes, source.labels[: source.splits["train"]]
 
@@ -65,7 +66,7 @@ class DrawnPixels:
 class _Views:
     """What a worker process does: (positions, rows) -> the same and the views, or the error."""
 
-    def __init__(self, source: Source, change: Callable[[Any, int], np.ndarray], seed: int, epoch: int) -> None:
+    def __init__(self, source: Source, change: Change, seed: int, epoch: int) -> None:
         self.source, self.change, self.seed, self.epoch = source, change, seed, epoch
 
     def __getitem__(self, asked: tuple[np.ndarray, np.ndarray]) -> list[Any]:
@@ -80,7 +81,7 @@ class _Views:
 
     def _view(self, position: int, row: int) -> np.ndarray:
         image = self.source[row]
-        return self.change(decode(image.read(), image.name), row_seed(self.seed, self.epoch, position))
+        return self.change(decode(image.read(), image.name), self.seed, self.epoch, position)
 
 
 def _cores() -> int:

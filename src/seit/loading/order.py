@@ -45,12 +45,6 @@ def view_of(images: np.ndarray, views: int, seed: int, epoch: int) -> np.ndarray
     return (_mixed(np.asarray(images, np.uint64) ^ key) % np.uint64(views)).astype(np.int64)
 
 
-def row_seed(seed: int, epoch: int, position: int) -> int:
-    """Returns the seed of all that is drawn for one position of an epoch, 0..2^63-1."""
-    digest = hashlib.blake2b(f"seit row {seed} {epoch} {position}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
-
-
 def _keys(seed: int, epoch: int) -> np.ndarray:
     digest = hashlib.blake2b(f"seit order {seed} {epoch}".encode(), digest_size=8 * _ROUNDS).digest()
     return np.frombuffer(digest, "<u8")
