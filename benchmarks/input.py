@@ -4,9 +4,11 @@
 
 A store of 1024 rows of 32 x 32 ids over 391 codes x 32 dims is written, read back and augmented as `token-in1k`:
 Token-EDA, Token-RRC to 28 x 28, CutMix, Emb-Noise with p = 0.5. Beside it the same by one-hot tensors, one row at a
-time, as is usual; and pixels: JPEG decode, RandomResizedCrop 224, flip, RandAugment 9 / 0.5, normalisation, with
-timm and Pillow on the embedded photos at ImageNet's mean size. On a CPU the clock is the process's CPU time on its
-one thread, the best of several passes, since machines are shared; on a GPU it is the wall's.
+time, as is usual; the same with a table that learns, where PyTorch crops and adds noise instead of the compiled
+kernels (`token_torch_ms_per_image`: forward alone, with what autograd notes down); and pixels: JPEG decode,
+RandomResizedCrop 224, flip, RandAugment 9 / 0.5, normalisation, with timm and Pillow on the embedded photos at
+ImageNet's mean size. On a CPU the clock is the process's CPU time on its one thread, the best of several passes,
+since machines are shared; on a GPU it is the wall's.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ def main() -> None:
             "schema": 1,
             "token_ms_per_image": token_ms(data, ROWS, passes, options.device),
             "token_ms_per_image_batch16": token_ms(data, 16, passes, options.device),
+            "token_torch_ms_per_image": token_ms(data, ROWS, passes, options.device, learned=True),
             "decode_ms_per_image": best(lambda: data.ids(order(0)), passes) / ROWS,
             "naive_ms_per_image": naive_ms(data, 8 if options.quick else 64),
             "pixel_ms_per_image": pixel_ms(28 if options.quick else 140),
@@ -112,9 +115,10 @@ def write_store(path: Path, rows: int = ROWS) -> TokenDataset:
     return TokenDataset(writer.commit())
 
 
-def token_ms(data: TokenDataset, batch: int, passes: int, device: str) -> float:
+@torch.inference_mode(False)
+def token_ms(data: TokenDataset, batch: int, passes: int, device: str, learned: bool = False) -> float:
     """Times our way: decoded ids cross to the device, everything else happens there."""
-    table = torch.from_numpy(np.array(data.codebook)).to(device)
+    table = torch.from_numpy(np.array(data.codebook)).to(device).requires_grad_(learned)
     recipe = recipes.load("token-in1k")
     augment = Pipeline(recipe.augment, (GRID, GRID), (CROP, CROP), CLASSES, codebook=table)
     places = order(1)

@@ -36,17 +36,7 @@ def mix_word(word: int) -> int:
 
 
 def mix(words: Tensor) -> Tensor:
-    """Applies splitmix64's output function to int64 `words`, in place, and returns them; on a CPU by a kernel."""
-    if words.device.type != "cpu":
-        return mix_by_torch(words)
-    from seit.augment import kernels  # numba: only who trains pays for it
-
-    kernels.mix(words.view(-1).numpy())
-    return words
-
-
-def mix_by_torch(words: Tensor) -> Tensor:
-    """Does the same by PyTorch, on any device."""
+    """Applies splitmix64's output function to int64 `words`, in place, and returns them."""
     for shift, factor in ((30, FIRST), (27, SECOND)):
         words ^= (words >> shift).bitwise_and_((1 << 64 - shift) - 1)
         words *= signed(factor)
@@ -115,7 +105,7 @@ class Draws:
         word = mix_word(self.seed + GOLDEN)
         for part in (self.epoch, zlib.crc32(stream.encode())):
             word = mix_word(word + GOLDEN + part)
-        return mix(positions * signed(GOLDEN) + signed(word))
+        return bits(positions * signed(GOLDEN) + signed(word - GOLDEN), 1)[:, 0]
 
     def bits(self, stream: str, count: int) -> Tensor:
         """Returns `count` numbers of 64 random bits for each row, int64 [B, count]."""
@@ -148,7 +138,16 @@ def partners(rows: Tensor) -> Tensor:
 
 
 def bits(keys: Tensor, count: int) -> Tensor:
-    """Returns splitmix64's first `count` outputs from each key, int64 [B, count]."""
+    """Returns splitmix64's first `count` outputs from each key, int64 [B, count]; on a CPU by a compiled kernel."""
+    if keys.device.type != "cpu":
+        return bits_by_torch(keys, count)
+    from seit.augment import kernels  # numba: only who trains pays for it
+
+    return torch.from_numpy(kernels.bits(keys.contiguous().numpy(), count))
+
+
+def bits_by_torch(keys: Tensor, count: int) -> Tensor:
+    """Returns the same as `bits`, by PyTorch on any device."""
     steps = torch.arange(1, count + 1, device=keys.device) * signed(GOLDEN)
     return mix(keys[:, None] + steps)
 

@@ -87,10 +87,15 @@ def add_noise(vectors, rows, keys, quantiles, size):
 
 
 @nb.njit(cache=True, nogil=True)
-def mix(words):
-    """`draws.mix_by_torch`: splitmix64's output function of int64 words [n], in place."""
-    for i in range(len(words)):
-        words[i] = np.int64(_mixed(U(words[i])))
+def bits(keys, count):
+    """`draws.bits_by_torch`: splitmix64's first `count` outputs from keys int64 [B], int64 [B, count]."""
+    out = np.empty((len(keys), count), np.int64)
+    for i in range(len(keys)):
+        word = U(keys[i])
+        for j in range(count):
+            word += _GOLDEN
+            out[i, j] = np.int64(_mixed(word))
+    return out
 
 
 @nb.njit(cache=True, nogil=True)

@@ -218,7 +218,7 @@ def _with_setting(augment: tuple[Augmentation, ...], owner: str, name: str, text
     where = f"--set {owner}.{name}"
     here = [one for one in augment if one.name == owner]
     before = here[0] if here else kind(owner, where)()
-    added = replace(before, **{name: _value(before, name, text, where)})
+    added = replace(before, **{name: _value(before, name, text, where)})  # type: ignore[type-var]
     if here:
         return tuple(added if one is here[0] else one for one in augment)
     # There is but one crop: another takes its place.
