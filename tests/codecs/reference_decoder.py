@@ -38,31 +38,10 @@ def frequencies(costs: list[int]) -> list[int]:
     return f
 
 
-def alias(costs: list[int], present: int) -> list[tuple[int, int, int]]:
+def slots(costs: list[int], present: int) -> list[tuple[int, int, int]]:
     """For each slot: (choice, its frequency, share)."""
-    buckets = 1
-    while buckets < len(costs):
-        buckets *= 2
-    size = 16384 // buckets
     f = frequencies(costs[:present])
-    left = f + [0] * (buckets - present)
-    small = [s for s in range(buckets) if left[s] < size]
-    large = [s for s in range(buckets) if left[s] > size]
-    threshold, other = [size] * buckets, [(0, 0)] * buckets
-    while small:
-        s, o = small.pop(), large[-1]
-        left[o] -= size - left[s]
-        threshold[s], other[s] = left[s], (o, left[o] - left[s])
-        if left[o] <= size:
-            large.pop()
-            if left[o] < size:
-                small.append(o)
-    slots = []
-    for slot in range(16384):
-        s, r = divmod(slot, size)
-        o, offset = (s, 0) if r < threshold[s] else other[s]
-        slots.append((o, f[o], r + offset))
-    return slots
+    return [(choice, f[choice], share) for choice in range(present) for share in range(f[choice])]
 
 
 class Reference:
@@ -92,19 +71,17 @@ class Reference:
         self.table_of = self.array("<u2", lefts, ups)
         self.left_part, self.up_part = self.array("u1", groups, lefts), self.array("u1", groups, ups)
         self.table_in = self.array("u1", groups, left_parts, up_parts)
-        self.slots = [alias(costs, groups) for costs in self.array("u1", first, groups)]
+        self.slots = [slots(costs, groups) for costs in self.array("u1", first, groups)]
         self.second_slots = [
-            [alias(costs, min(self.places, k - g * self.places)) for costs in tables]
+            [slots(costs, min(self.places, k - g * self.places)) for costs in tables]
             for g, tables in enumerate(self.array("u1", groups, second, self.places))
         ]
         self.choose = self.choose_by_table
 
     def choose_by_table(self, coder: Coder, grid: dict, y: int, x: int) -> int:
         left, up = self.left_class[grid.get((y, x - 1), self.k)], self.up_class[grid.get((y - 1, x), self.k)]
-        g = 0
-        if len(self.table_in) > 1:
-            g, f, share = self.slots[self.table_of[left][up]][coder.slot()]
-            coder.take(f, share)
+        g, f, share = self.slots[self.table_of[left][up]][coder.slot()]
+        coder.take(f, share)
         table = self.table_in[g][self.left_part[g][left]][self.up_part[g][up]]
         p, f, share = self.second_slots[g][table][coder.slot()]
         coder.take(f, share)

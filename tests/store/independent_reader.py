@@ -16,24 +16,15 @@ def tables(data):
     shapes = [k, k + 1, k + 1, (lefts, ups), (g, lefts), (g, ups), (g, a, b), (first, g), (g, second, 1 << log)]
     layout = [("", "<" + kind, shape) for kind, shape in zip("IBBHBBBBB", shapes, strict=True)]
     place, *parts, costs, inner = np.frombuffer(zlib.decompress(data[33:]), layout)[0]
-    two = [[alias(cost, k - (g << log)) for cost in tables] for g, tables in enumerate(inner)]
-    return log, np.argsort(np.cumsum(place, dtype=np.uint32)), parts, [alias(cost, g) for cost in costs], two
+    two = [[slots_of(cost, k - (g << log)) for cost in tables] for g, tables in enumerate(inner)]
+    return log, np.argsort(np.cumsum(place, dtype=np.uint32)), parts, [slots_of(cost, g) for cost in costs], two
 
 
-def alias(costs, there):
+def slots_of(costs, there):
     w = [round(2 ** (31 - c % 4 / 4)) >> (c // 4) for c in costs.tolist()[:there]]
     f = [1 + x * (16384 - len(w)) // max(sum(w), 1) for x in w]
     f[f.index(max(f))] += 16384 - sum(f)
-    buckets, size = 1 << (len(costs) - 1).bit_length(), 16384 >> (len(costs) - 1).bit_length()
-    left, out = f + [0] * (buckets - len(f)), [[(s, r) for r in range(size)] for s in range(buckets)]
-    small, large = [s for s, n in enumerate(left) if n < size], [s for s, n in enumerate(left) if n > size]
-    while small:
-        s, o = small.pop(), large[-1]
-        left[o] -= size - left[s]
-        out[s][left[s] :] = [(o, r + left[o] - left[s]) for r in range(left[s], size)]
-        if left[o] <= size:
-            small += [large.pop()] * (left[o] < size)
-    return f, [entry for bucket in out for entry in bucket]
+    return f, [(choice, share) for choice, n in enumerate(f) for share in range(n)]
 
 
 def block(payload, rows, grid, codec):
@@ -50,7 +41,7 @@ def block(payload, rows, grid, codec):
 
     for n, i, j in np.ndindex(rows, *grid):
         a, b = left[ids[n, i + 1, j]], up[ids[n, i, j + 1]]
-        group = take(*one[table[a, b]]) if len(two) > 1 else 0
+        group = take(*one[table[a, b]])
         place = (group << log) + take(*two[group][table_in[group, left_part[group, a], up_part[group, b]]])
         ids[n, i + 1, j + 1] = id_of[place]
         x ^= place & 0xFFFF

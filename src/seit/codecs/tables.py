@@ -17,6 +17,7 @@ from __future__ import annotations
 import struct
 from dataclasses import astuple, dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ ONE_STEP = 1024
 """Up to this vocabulary 14 bits hold every id's frequency, and a zero-order code takes one step."""
 
 _COUNTS = struct.Struct("<B6H")
-_MAX_ENTRIES = 1 << 22
+_MAX_ENTRIES, _MAX_TABLES = 1 << 22, (1 << 16) - 2
 _QUARTERS = np.array([2147483648, 1805811301, 1518500250, 1276901417], np.int64)
 """2^31 * 2^(-i/4), written out: a format's constants come from no processor's floats."""
 
@@ -87,22 +88,19 @@ class TableCodec(Codec):
         left, up = neighbours(ids.reshape(-1, *self.grid), self.vocabulary)
         left, up = t.left_class[left].astype(np.int64), t.up_class[up].astype(np.int64)
         _, within, places = t.second_costs.shape
-        group, place = np.divmod(t.place[ids.reshape(left.shape)].astype(np.int64), places)
+        place = t.place[ids.reshape(left.shape)].astype(np.int64)
+        group, inside = np.divmod(place, places)
+        table = t.table_of[left, up].astype(np.int64)
         second = group * within + t.table_in[group, t.left_part[group, left], t.up_part[group, up]]
-        steps = np.stack([t.table_of[left, up], second], -1), np.stack([group, place], -1)
-        table, choice = (step.reshape(*ids.shape, 2) for step in steps)
-        entries, second_entries = self.entries
-        return rans.encode_tables(table, choice, entries, self._links[0], second_entries, self._links[1])
+        frequency = np.stack([self.frequencies[table, group], self.second_frequencies[second, inside]], -1)
+        end = np.stack([self._ends[0][1 + table, group], self._ends[1][1 + second, inside]], -1).astype(np.int64)
+        first, frequency = (steps.reshape(len(ids), 2 * ids.shape[1]) for steps in (end - frequency, frequency))
+        return rans.encode(first, frequency, place.reshape(ids.shape) & 0xFFFF)
 
     @cached_property
-    def entries(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Alias tables of both steps, see `rans.alias_entries`."""
-        return rans.alias_entries(self.frequencies), rans.alias_entries(self.second_frequencies)
-
-    @cached_property
-    def _links(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """What only encoding needs."""
-        return rans.links_of(self.entries[0]), rans.links_of(self.entries[1])
+    def _ends(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+        """See `rans.ends_of`, of both steps."""
+        return rans.ends_of(self.frequencies), rans.ends_of(self.second_frequencies)
 
     @cached_property
     def _id_of(self) -> NDArray[np.uint32]:
@@ -112,13 +110,53 @@ class TableCodec(Codec):
         id_of[self.fitted.place] = np.arange(self.vocabulary)
         return id_of
 
-    def decode_blocks(self, payload: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
-        t = self.fitted
-        words = payload[: len(payload) // 2 * 2].view("<u2")
-        return rans.decode(
-            words, starts >> 1, ends >> 1, out, self.grid, t.left_class, t.up_class, t.table_of, self.entries[0],
-            t.left_part, t.up_part, t.table_in, self.entries[1], self._id_of,
+    @cached_property
+    def _by_slot(self) -> NDArray[np.uint64] | None:
+        """The table by slot, if there is but one."""
+        if len(self.frequencies) > 1 or len(self.second_frequencies) > 1:
+            return None
+        return rans.slot_table(self.second_frequencies[0], self._id_of)
+
+    @cached_property
+    def _look_ups(self) -> tuple[Any, ...]:
+        """What `rans.decode` takes: one look-up instead of several, and no multiplication to find a row."""
+        t, ends = self.fitted, self._ends
+        groups, within, places = t.second_costs.shape
+        lefts, ups = t.table_of.shape
+        stride = max(ups, groups)
+        table_of = np.zeros((lefts, stride), np.uint16)
+        table_of[:, :ups] = t.table_of + 1
+        left_part, up_part = np.zeros((lefts, stride), np.uint32), np.zeros((ups, stride), np.uint8)
+        of_group = np.arange(groups)
+        left_part[:, :groups] = (of_group * t.table_in.shape[1] + t.left_part.T) * t.table_in.shape[2]
+        up_part[:, :groups] = t.up_part.T
+        table_in = (1 + t.table_in + within * of_group[:, None, None]).astype(np.uint16)
+        left, up = t.left_class.astype(np.uint64) * np.uint64(stride), t.up_class.astype(np.uint64)
+        ids = np.append(self._id_of, self.vocabulary).astype(np.uint64)
+        known = left[ids] << np.uint64(36) | up[ids] << np.uint64(18) | ids & np.uint64((1 << 18) - 1)
+        return (
+            self.grid, int(known[-1]), (stride, places.bit_length() - 1),
+            tuple(rows.shape[1].bit_length() - 1 for rows in ends),
+            *(a.reshape(-1) for a in (table_of, ends[0], left_part, up_part, table_in, ends[1])), known[:-1],
         )  # fmt: skip
+
+    def decode_blocks(self, payload: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
+        room = 2 * (rans.WORDS + 2 * out.shape[1])  # what a damaged block can make a kernel read: a word a step
+        near = starts > len(payload) - room
+        if near.any():  # those at the payload's end are decoded from a copy with zeros behind it
+            first = starts[near].min()
+            tail = np.append(payload[first:], np.zeros(room, np.uint8))
+            tail.flags.writeable = False
+            good = np.empty(len(out), np.bool_)
+            for part, source, begin in ((near, tail, first), (~near, payload, 0)):
+                ids = np.empty((int(part.sum()), out.shape[1]), out.dtype)
+                good[part] = self.decode_blocks(source, starts[part] - begin, ends[part] - begin, ids)
+                out[part] = ids
+            return good
+        words = payload[: len(payload) // 2 * 2].view("<u2")
+        if self._by_slot is not None:
+            return rans.decode_one(words, starts >> 1, ends >> 1, out, self._by_slot)
+        return rans.decode(words, starts >> 1, ends >> 1, out, *self._look_ups)
 
     def body(self) -> tuple[bytes, bytes]:
         t = self.fitted
@@ -146,6 +184,7 @@ def load(vocabulary: int, grid: tuple[int, int], counts: bytes, tables: bytes) -
         or groups > 1024
         or not (lefts and ups and m and left_parts and up_parts and second_m)
         or max(lefts, ups, left_parts, up_parts, second_m) > 256
+        or max(m, groups * second_m) > _MAX_TABLES
         or groups * left_parts * up_parts > _MAX_ENTRIES
         or groups * (m + (second_m << log_places)) > _MAX_ENTRIES
     ):
