@@ -62,7 +62,7 @@ def main() -> None:
 
 def run(folder: Path, device: str, quick: bool) -> dict[str, Any]:
     """Runs every measurement; see the module."""
-    pairs = 10 if quick else 24
+    pairs = 10 if quick else 12
     sizes = {"vit_tiny": 16, "vit_small": 8} if quick else {"vit_tiny": 64, "vit_small": 32}
     if device == "cuda":
         sizes = dict.fromkeys(sizes, 256)
