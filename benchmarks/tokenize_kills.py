@@ -51,7 +51,7 @@ def main() -> None:
         wanted = hashes(folder / "out.tokens")
         (folder / "out.tokens").rename(folder / "undisturbed.tokens")
         # Of the few shards of --quick a kill has to let a whole one through.
-        work = (1.2 if options.quick else 0.4) * (seconds - startup)
+        work = (1.2 if options.quick else 0.1) * (seconds - startup)
         killed = kill_often(command, folder, startup, work, options.kills, random.Random(options.seed))
         run(command, folder)
         found = hashes(folder / "out.tokens")
@@ -117,7 +117,7 @@ def kill_often(
     """Starts the command until it has been killed alive `kills` times.
 
     A run goes on from finished shards, so a kill comes after the startup, sometimes before its end, and at most
-    four tenths of the work: late enough that the job moves on, soon enough that it takes several kills from its
+    a tenth of the work: late enough that the job moves on, soon enough that twenty kills are spread from its
     start to its commit. A run that ends before its kill is removed, and the job begins anew.
     """
     after: list[int] = []
