@@ -35,6 +35,8 @@ MAX_CELLS = 1 << 20
 
 _MAGIC = b"seitids1"
 _HEADER = struct.Struct("<8sBBHIHH")
+_STATE = 4
+"""Bytes of the coder state, which every block has."""
 _CHUNK = 256
 """Blocks below which a thread would cost more than it brings."""
 
@@ -53,12 +55,12 @@ class Codec(ABC):
         vocabulary: K; ids are 0..K-1.
         grid: (h, w).
         rows_per_block: rows that share coder state.
-        smallest_block: bytes of the coder state, which every block has.
+        choices: an id takes; a decoder reads at most one word for each.
     """
 
     mode: ClassVar[int]
     name: str
-    smallest_block: int
+    choices: int
 
     def __init__(self, vocabulary: int, grid: tuple[int, int]) -> None:
         h, w = (int(side) for side in grid)
@@ -81,11 +83,11 @@ class Codec(ABC):
         """Codes ids [n, cells] in 0..K-1 of whole blocks; returns (bytes, the blocks' lengths, all even)."""
 
     @abstractmethod
-    def decode_blocks(self, payload: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
+    def decode_blocks(self, words: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
         """Decodes blocks into `out` [n, cells]; returns which of them ended as an encoder ends them.
 
-        Must be safe for any bytes between `starts` and `ends`, which lie inside `payload` and are even, and release
-        the GIL.
+        Must be safe for any words, and release the GIL. Blocks run from `starts` to `ends`, counted in words;
+        behind a start there are the coder state's words and as many as any bytes can make a decoder read.
         """
 
     @abstractmethod
@@ -188,7 +190,7 @@ class Codec(ABC):
             row = int(blocks.min() if blocks.min() < 0 else blocks.max()) * self.rows_per_block
             raise CodecError(f"row {row} is not there", "shard", f"it has {len(offsets) - 1} blocks")
         starts, ends = np.asarray(offsets[blocks], np.int64), np.asarray(offsets[blocks + 1], np.int64)
-        wrong = (starts < 0) | (ends > len(payload)) | (ends - starts < self.smallest_block)
+        wrong = (starts < 0) | (ends > len(payload)) | (ends - starts < _STATE)
         if wrong.any():
             raise self._damage(int(blocks[wrong][0]))
         return starts, ends
@@ -201,10 +203,25 @@ class Codec(ABC):
             raise self._damage(int(blocks[uneven][0]))
         parts = [slice(i, i + _CHUNK) for i in range(0, len(blocks), _CHUNK)]
         good = np.concatenate(
-            _map(lambda part: self.decode_blocks(payload, starts[part], ends[part], out[part]), parts)
+            _map(lambda part: self._decode_part(payload, starts[part], ends[part], out[part]), parts)
         )
         if not good.all():
             raise self._damage(int(blocks[~good][0]))
+
+    def _decode_part(self, payload: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
+        """`decode_blocks`; of blocks that, damaged, could be read beyond the payload's end, from a longer copy."""
+        room = _STATE + 2 * self.choices * out.shape[1]
+        near = starts > len(payload) - room
+        if not near.any():
+            return self.decode_blocks(payload[: len(payload) // 2 * 2].view("<u2"), starts >> 1, ends >> 1, out)
+        first, good = starts[near].min(), np.empty(len(out), np.bool_)
+        tail = np.append(payload[first:], np.zeros(room, np.uint8))
+        tail.flags.writeable = False  # as the payload is
+        for part, source, begin in ((near, tail, first), (~near, payload, 0)):
+            ids = np.empty((int(part.sum()), out.shape[1]), out.dtype)
+            good[part] = self._decode_part(source, starts[part] - begin, ends[part] - begin, ids)
+            out[part] = ids
+        return good
 
     def _damage(self, block: int) -> CodecError:
         row = block * self.rows_per_block

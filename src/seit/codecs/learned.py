@@ -1,10 +1,10 @@
-"""The learned code: a network of some 80 kB predicts each id from eight neighbours; the smallest, and the slowest.
+"""The learned code: a network of some 50 kB predicts each id from eight neighbours; the smallest, and the slowest.
 
 `network` has the arithmetic, `learned_fit` the training (the only place that needs torch). Here: the codec, its
 bytes, and the checks that make any bytes safe and every sum exact.
 
-Offered up to 16,384 ids: the neighbours' rows take 1.5 kB of memory an id, and the stored network about 150 bytes
-an id (80 kB for 512, 2.2 MB for 16,384), which a small data set does not earn back.
+Offered up to 16,384 ids: the neighbours' rows take 0.9 kB of memory an id, and the stored network about 100 bytes
+an id (50 kB for 512, 1.5 MB for 16,384), which a small data set does not earn back.
 """
 
 from __future__ import annotations
@@ -93,12 +93,12 @@ class LearnedCodec(Codec):
 
     mode = 2
     name = "learned"
-    smallest_block = 2 * rans.WORDS
 
     def __init__(self, vocabulary: int, grid: tuple[int, int], fitted: Network) -> None:
         super().__init__(vocabulary, grid)
         self.fitted = fitted
         nodes = levels(vocabulary)
+        self.choices = len(nodes)
         rows, steps = fitted.rows(), fitted.neighbours.astype(np.int64)
         sums = fitted.cap * np.abs(fitted.weights.astype(np.int64)).sum(2)
         down, right, far = steps[:, 0], steps[:, 1], network.MARGIN
@@ -126,8 +126,8 @@ class LearnedCodec(Codec):
         )
         return rans.encode(first, frequency, self._place[ids])
 
-    def decode_blocks(self, payload: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
-        return network.decode(payload, starts, ends, out, *self._shared, self._id_of, *self._limits)
+    def decode_blocks(self, words: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
+        return network.decode(words, starts, ends, out, *self._shared, self._id_of, *self._limits)
 
     def body(self) -> tuple[bytes, bytes]:
         f = self.fitted
@@ -147,7 +147,7 @@ def load(vocabulary: int, grid: tuple[int, int], counts: bytes, tables: bytes) -
     j, rank, hidden, shift, cap = _COUNTS.unpack(counts)
     if not (
         2 <= vocabulary <= MAX_VOCABULARY
-        and j in (4, 8, 12)
+        and j == network.NEIGHBOURS
         and 1 <= rank <= 64
         and hidden in range(8, 257, 8)
         and shift <= 16

@@ -19,7 +19,7 @@ from seit.codecs.learned import NEIGHBOURS, LearnedCodec, Network, absent, level
 from seit.codecs.tables_fit import tree
 from seit.progress import progress
 
-RANK, HIDDEN = 24, 96
+RANK, HIDDEN = 24, 56
 STEPS, BATCH, LEARNING_RATE = 2000, 4096, 6e-3
 
 

@@ -17,8 +17,10 @@ from math import isqrt
 import numba as nb
 import numpy as np
 
-from seit.codecs.rans import BITS, WORDS
+from seit.codecs.rans import BITS, VECTOR, U, begin, take
 
+NEIGHBOURS = 8
+"""How many ids predict the next one."""
 FAN = 8
 LANES = 4
 """Blocks decoded side by side."""
@@ -42,31 +44,26 @@ POWERS = np.array([power_of_minus(i) for i in range(256)], np.int32)
 
 
 @nb.njit(cache=True, nogil=True)
-def _hidden(rows, steps, padded, cell, total, hidden, shift, cap):
+def _hidden(rows, steps, padded, cell, hidden, shift, cap):
     """Fills the hidden numbers of one cell: its neighbours' rows summed, squared where positive, limited.
 
     Args:
-        rows: int16 [J, K + 1, H], J a multiple of 4: four rows at a time, or the sums would wait for memory.
-        steps: int64 [J], where the neighbours lie in the padded grid.
+        rows: int16 [NEIGHBOURS, K + 1, H].
+        steps: int64 [NEIGHBOURS], where the neighbours lie in the padded grid.
         padded: int64, ids so far, K around them.
         cell: the cell's place in it.
-        total: int16 [H], scratch.
         hidden: float32 [H], filled.
         shift, cap: the squares are divided by 2^shift, rounded and limited to `cap`.
     """
-    total[:] = 0
-    for j in range(0, len(steps), 4):
-        a = rows[j, padded[cell + steps[j]]]
-        b = rows[j + 1, padded[cell + steps[j + 1]]]
-        c = rows[j + 2, padded[cell + steps[j + 2]]]
-        d = rows[j + 3, padded[cell + steps[j + 3]]]
-        for k in range(len(total)):
-            total[k] += a[k] + b[k] + c[k] + d[k]
-    half = np.int32((1 << shift) >> 1)
-    for k in range(len(total)):
-        z = np.int32(max(total[k], np.int16(0)))
-        square = np.int32(np.int32(z * z) + half) >> np.int32(shift)
-        hidden[k] = min(square, np.int32(cap))
+    a, b = rows[0, padded[cell + steps[0]]], rows[1, padded[cell + steps[1]]]
+    c, d = rows[2, padded[cell + steps[2]]], rows[3, padded[cell + steps[3]]]
+    e, f = rows[4, padded[cell + steps[4]]], rows[5, padded[cell + steps[5]]]
+    g, h = rows[6, padded[cell + steps[6]]], rows[7, padded[cell + steps[7]]]
+    by, half, most = np.uint32(shift) & np.uint32(31), np.uint32((1 << shift) >> 1), np.uint32(cap)
+    for k in range(len(hidden)):  # one loop, and 16 and 32 bits throughout: it becomes vectors of eight
+        z = np.uint32(max(np.int16(a[k] + b[k] + c[k] + d[k] + e[k] + f[k] + g[k] + h[k]), np.int16(0)))
+        square = np.uint32(np.uint32(np.uint32(z * z) + half) >> by)
+        hidden[k] = np.int32(min(square, most))
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
@@ -90,28 +87,35 @@ def _dots(hidden, weights, dots):
 
 
 @nb.njit(cache=True, nogil=True)
-def _shares(dots, bias, powers, frequency):
-    """Fills `frequency` [FAN] of a node's children: positive, summing to 2^BITS; absent children get 0."""
+def _shares(dots, bias, powers, weight, ends, row):
+    """Where the slots of a node's children end, in ends[row : row + FAN]; absent children get none.
+
+    Args:
+        dots: float32 [FAN].
+        bias: int32 [FAN] of the node.
+        powers: `POWERS`.
+        weight: int32 [FAN], scratch.
+        ends: int16, see `rans.ends_of`.
+        row: where the node's begin.
+    """
     top = np.int32(ABSENT)
     for c in range(FAN):
         score = np.int32(np.int32(dots[c]) + bias[c])
-        frequency[c] = score
+        weight[c] = score
         top = max(top, score)
-    total, present = np.int32(0), np.int32(0)
+    total, present = np.uint32(0), np.uint32(0)
     for c in range(FAN):
-        below = np.uint32(top - frequency[c]) >> np.uint32(UNIT - 8)
-        weight = np.int32(powers[below & np.uint32(255)] >> min(below >> np.uint32(8), np.uint32(31)))
-        present += np.int32(bias[c] > ABSENT)
-        total += weight
-        frequency[c] = weight
-    share = np.int32(np.int32((np.int32(1 << BITS) - present) << 16) // total)
-    rest = np.int32(1 << BITS)
-    for c in range(FAN):
-        scaled = np.int32(frequency[c] * share) >> np.int32(16)
-        weight = np.int32(scaled + np.int32(bias[c] > ABSENT))
-        rest -= weight
-        frequency[c] = weight
-    frequency[0] += rest
+        below = np.uint32(np.uint32(top - weight[c]) >> np.uint32(UNIT - 8))
+        part = np.uint32(powers[below & np.uint32(255)]) >> min(below >> np.uint32(8), np.uint32(31))
+        weight[c] = part
+        total = np.uint32(total + part)
+        present = np.uint32(present + np.uint32(bias[c] > ABSENT))
+    share = np.uint32(np.uint32(np.uint32((1 << BITS) - present) << np.uint32(16)) // total)
+    end = np.int32(1 << BITS)
+    for c in range(FAN - 1, -1, -1):  # from the last, so that child 0 gets what is missing
+        ends[row + U(c)] = end
+        scaled = np.uint32(np.uint32(np.uint32(weight[c]) * share) >> np.uint32(16))
+        end = np.int32(end - np.int32(scaled + np.uint32(bias[c] > ABSENT)))
 
 
 @nb.njit(cache=True, nogil=True)
@@ -121,8 +125,8 @@ def intervals(ids, shape, steps, rows, weights, bias, levels, place, shift, cap,
     Args:
         ids: integers [n, rows * h * w].
         shape: (h, w).
-        steps: int64 [J], the neighbours as distances in the padded grid.
-        rows: int16 [J, K + 1, H].
+        steps: int64 [NEIGHBOURS], the neighbours as distances in the padded grid.
+        rows: int16 [NEIGHBOURS, K + 1, H].
         weights: float32 [nodes, FAN, H], whole numbers.
         bias: int32 [nodes, FAN].
         levels: int64 [D], first node of each level from the root.
@@ -139,33 +143,32 @@ def intervals(ids, shape, steps, rows, weights, bias, levels, place, shift, cap,
     first = np.zeros((n, cells * depth), np.int64)
     frequency = np.zeros((n, cells * depth), np.int64)
     padded = np.full((height + MARGIN) * wide, vocabulary, np.int64)
-    total, hidden = np.zeros(size, np.int16), np.zeros(size, np.float32)
-    dots, part = np.zeros(FAN, np.float32), np.zeros(FAN, np.int32)
+    hidden, dots = np.zeros(size, np.float32), np.zeros(FAN, np.float32)
+    weight, ends = np.zeros(FAN, np.int32), np.zeros(1 + FAN, np.int16)
     for b in range(n):
         for i in range(cells):
             j = i % (height * width)
             if j == 0:
                 padded[:] = vocabulary
             cell = (j // width + MARGIN) * wide + j % width + MARGIN
-            _hidden(rows, steps, padded, cell, total, hidden, shift, cap)
+            _hidden(rows, steps, padded, cell, hidden, shift, cap)
             for d in range(depth):
                 leaf = place[ids[b, i]] >> (3 * (depth - 1 - d))
                 node = levels[d] + (leaf >> 3)
                 _dots(hidden, weights[node], dots)
-                _shares(dots, bias[node], powers, part)
-                for c in range(leaf & 7):
-                    first[b, i * depth + d] += part[c]
-                frequency[b, i * depth + d] = part[leaf & 7]
+                _shares(dots, bias[node], powers, weight, ends, U(1))
+                first[b, i * depth + d] = ends[leaf & 7]
+                frequency[b, i * depth + d] = ends[1 + (leaf & 7)] - ends[leaf & 7]
             padded[cell] = ids[b, i]
     return first, frequency
 
 
 @nb.njit(cache=True, nogil=True)
-def decode(payload, starts, ends, out, shape, steps, rows, weights, bias, levels, id_of, shift, cap, powers):
+def decode(words, starts, ends, out, shape, steps, rows, weights, bias, levels, id_of, shift, cap, powers):
     """Decodes whole blocks; arguments as in `rans.decode` and `intervals`.
 
-    Never reads outside `payload` nor writes outside `out`, whatever the bytes are: a frequency of 0 owns no slot,
-    so that the path through the tree ends at a leaf with an id.
+    Never writes outside `out`, whatever the bytes are, nor reads more than a word for each level of an id: an
+    absent child owns no slot, so that the path through the tree ends at a leaf with an id.
 
     Args:
         id_of: int64 [K], each leaf's id.
@@ -177,49 +180,35 @@ def decode(payload, starts, ends, out, shape, steps, rows, weights, bias, levels
     height, width = shape
     depth, wide, size, vocabulary = len(levels), width + 2 * MARGIN, rows.shape[2], rows.shape[1] - 1
     padded = np.empty((LANES, (height + MARGIN) * wide), np.int64)
-    total, hidden = np.zeros(size, np.int16), np.zeros((LANES, size), np.float32)
-    dots, part = np.zeros((LANES, FAN), np.float32), np.zeros((LANES, FAN), np.int32)
-    block, state, node = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
-    at, last = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
+    hidden, weight = np.zeros((LANES, size), np.float32), np.zeros(FAN, np.int32)
+    dots, tables = np.zeros((LANES, FAN), np.float32), np.full((1 + LANES) * VECTOR, 1 << BITS, np.int16)
+    state, at, node = np.zeros(LANES, U), np.zeros(LANES, U), np.zeros(LANES, U)
     good = np.zeros(n, np.bool_)
-    low, mask = np.int64(1) << (16 * (WORDS - 1)), (1 << BITS) - 1
     for base in range(0, n, LANES):
         lanes = min(LANES, n - base)
         for k in range(lanes):
-            b = base + k
-            block[k], at[k], last[k], state[k] = b, starts[b] + 2 * WORDS, ends[b] - 2, 0
-            for q in range(starts[b], at[k], 2):
-                state[k] = (state[k] << 16) | np.int64(payload[q]) | (np.int64(payload[q + 1]) << 8)
+            state[k], at[k] = begin(words, starts[base + k])
         for i in range(cells):
             j = i % (height * width)
             if j == 0:
                 padded[:] = vocabulary
             cell = (j // width + MARGIN) * wide + j % width + MARGIN
             for k in range(lanes):
-                _hidden(rows, steps, padded[k], cell, total, hidden[k], shift, cap)
+                _hidden(rows, steps, padded[k], cell, hidden[k], shift, cap)
                 node[k] = 0
             for d in range(depth):
+                first = U(levels[d])
                 for k in range(lanes):
-                    _dots(hidden[k], weights[levels[d] + node[k]], dots[k])
+                    _dots(hidden[k], weights[first + node[k]], dots[k])
                 for k in range(lanes):
-                    _shares(dots[k], bias[levels[d] + node[k]], powers, part[k])
+                    _shares(dots[k], bias[first + node[k]], powers, weight, tables, U((1 + k) * VECTOR))
                 for k in range(lanes):
-                    slot, child, first, end = state[k] & mask, np.int64(0), np.int64(0), np.int64(0)
-                    for c in range(FAN - 1):  # no branch to mispredict
-                        end += part[k, c]
-                        child += slot >= end
-                        first = end if slot >= end else first
-                    x = part[k, child] * (state[k] >> BITS) + slot - first
-                    q = min(at[k], last[k])
-                    word = np.int64(payload[q]) | (np.int64(payload[q + 1]) << 8)
-                    need = x < low
-                    state[k] = x << 16 | word if need else x
-                    at[k] += 2 if need else 0
-                    node[k] = node[k] * FAN + child
+                    child, state[k], at[k] = take(state[k], words, at[k], tables, U(1 + k), U(4))
+                    node[k] = node[k] * U(FAN) + child
             for k in range(lanes):
                 state[k] ^= node[k]  # see rans
                 padded[k, cell] = id_of[node[k]]
-                out[block[k], i] = id_of[node[k]]
+                out[base + k, i] = id_of[node[k]]
         for k in range(lanes):
-            good[block[k]] = state[k] == low and at[k] == last[k] + 2
+            good[base + k] = state[k] == U(1 << 16) and at[k] == U(ends[base + k])
     return good

@@ -5,8 +5,8 @@ starts with the coder's final state (two words, highest first); a decoder that h
 x = 2^16 with every word used, which is the check that damage rarely passes.
 
 A choice of frequency f out of 2^14 owns f consecutive slots. To find a slot's choice a decoder counts the choices
-that end before it, 16 at a time by one vector comparison: tables then need 2 bytes a choice, so that
-hundreds of them stay in the processor's first two caches. Where there is one table only, it is written out by slot.
+that end before it, 32 at a time by vector comparisons: tables then need 2 bytes a choice, so that hundreds of them
+stay in the processor's first two caches. Where there is one table only, it is written out by slot.
 
 After each id the state is changed by the id's place: without that, a damaged bit that leads to another id of the
 same frequency would leave the same state behind, and go unnoticed.
@@ -32,7 +32,8 @@ LANES = 4
 """Blocks decoded side by side: one alone waits for its own multiply and table look-up."""
 
 _LOW, _SLOTS = 1 << 16, (1 << BITS) - 1
-_VECTOR = 16
+VECTOR = 16
+"""Choices that one comparison looks at: tables are filled up to so many."""
 
 U = np.uint64
 """Kernels index by unsigned numbers: signed ones would be checked for counting from an array's end."""
@@ -49,7 +50,7 @@ def ends_of(frequencies: NDArray[np.int64]) -> NDArray[np.int16]:
         filled up with 2^14. A first row of these stands before the first table, to be read as the end before it.
     """
     tables, choices = frequencies.shape
-    width = max(_VECTOR, 1 << (choices - 1).bit_length())
+    width = max(VECTOR, 1 << (choices - 1).bit_length())
     ends = np.full((1 + tables, width), 1 << BITS, np.int16)
     ends[1:, :choices] = np.cumsum(frequencies, 1)
     return ends
@@ -129,30 +130,31 @@ def _flush(x, block, at, payload, end):
     return payload, length
 
 
-def _compare(_, numbers, at, bound):
-    """Twice how many of int16 numbers[at : at + 16] are below an int16 bound, by one vector comparison.
+def _compare(_, numbers, one, two, bound):
+    """How many of int16 numbers[one : one + 16] and [two : two + 16] are below an int16 bound, without a loop.
 
-    A loop over so few numbers would be unrolled, and never become a vector.
+    One over so few numbers would be unrolled, and never become vectors.
     """
 
     def generate(context, builder, signature, arguments):
-        array, place, value = arguments
-        words, flags = ir.VectorType(ir.IntType(16), _VECTOR), ir.VectorType(ir.IntType(8), 2 * _VECTOR)
-        data = builder.gep(context.make_array(signature.args[0])(context, builder, array).data, [place])
-        loaded = builder.load(builder.bitcast(data, words.as_pointer()), align=2)
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), _VECTOR), None)
-        one = builder.insert_element(ir.Constant(words, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-        less = builder.icmp_signed("<", loaded, builder.shuffle_vector(one, one, zeros))
-        # two bits each, because processors gather a bit of every byte in one instruction
-        signs = builder.icmp_signed(
-            "<", builder.bitcast(builder.sext(less, words), flags), ir.Constant(flags, None)
-        )
-        return builder.zext(builder.ctpop(builder.bitcast(signs, ir.IntType(2 * _VECTOR))), ir.IntType(64))
+        array, *places, value = arguments
+        words, flags = ir.VectorType(ir.IntType(16), VECTOR), ir.VectorType(ir.IntType(8), 2 * VECTOR)
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        first = builder.insert_element(ir.Constant(words, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+        bounds = builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), VECTOR), None))
+        found = ir.Constant(words, None)
+        for place, byte in zip(places, (0xFF, -0x100), strict=True):  # one vector's answers in each word's low byte
+            loaded = builder.load(builder.bitcast(builder.gep(data, [place]), words.as_pointer()), align=2)
+            below = builder.sext(builder.icmp_signed("<", loaded, bounds), words)
+            found = builder.or_(found, builder.and_(below, ir.Constant(words, [byte] * VECTOR)))
+        # processors gather a bit of every byte in one instruction
+        signs = builder.icmp_signed("<", builder.bitcast(found, flags), ir.Constant(flags, None))
+        return builder.zext(builder.ctpop(builder.bitcast(signs, ir.IntType(2 * VECTOR))), ir.IntType(64))
 
-    return nb.uint64(numbers, at, bound), generate
+    return nb.uint64(numbers, one, two, bound), generate
 
 
-_twice_below: Any = intrinsic(_compare)
+_below: Any = intrinsic(_compare)
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
@@ -164,16 +166,16 @@ def _next(x, words, at):
 
 @nb.njit(cache=True, nogil=True)
 def _rest(ends, row, bound, length):
-    """`_twice_below` of a row's numbers beyond the first 32."""
-    twice, vector = U(0), U(2 * _VECTOR)
+    """How many of a row's numbers beyond the first 32 are below a bound."""
+    count, vector = U(0), U(2 * VECTOR)
     while vector < length:
-        twice += _twice_below(ends, row + vector, bound)
-        vector += U(_VECTOR)
-    return twice
+        count += _below(ends, row + vector, row + vector + U(VECTOR), bound)
+        vector += U(2 * VECTOR)
+    return count
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _take(x, words, at, ends, table, log):
+def take(x, words, at, ends, table, log):
     """Takes one choice out of the state.
 
     Args:
@@ -189,12 +191,12 @@ def _take(x, words, at, ends, table, log):
     """
     slot, row = x & U(_SLOTS), table << log
     bound = np.int16(slot + U(1))
-    twice = _twice_below(ends, row, bound)
-    if log > U(4):
-        twice += _twice_below(ends, row + U(_VECTOR), bound)
-    if log > U(5):
-        twice += _rest(ends, row, bound, U(1) << log)
-    choice = twice >> U(1)
+    if log == U(4):
+        choice = _below(ends, row, row, bound) >> U(1)
+    else:
+        choice = _below(ends, row, row + U(VECTOR), bound)
+        if log > U(5):
+            choice += _rest(ends, row, bound, U(1) << log)
     place = row + choice
     first = U(ends[place - U(1)]) & U(_SLOTS)  # 0 where the table before ends
     x, at = _next((U(ends[place]) - first) * (x >> U(BITS)) + slot - first, words, at)
@@ -202,7 +204,7 @@ def _take(x, words, at, ends, table, log):
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _begin(words, start):
+def begin(words, start):
     """The state that a block starts with, and the place of its next word."""
     return U(words[start]) << U(16) | U(words[start + 1]), U(start + WORDS)
 
@@ -224,7 +226,7 @@ def decode_one(words, starts, ends, out, slots):
     for base in range(0, n, LANES):
         for k in range(LANES):
             block[k] = min(base + k, n - 1)  # a short last group decodes its last block several times over
-            state[k], at[k] = _begin(words, starts[block[k]])
+            state[k], at[k] = begin(words, starts[block[k]])
         for i in range(cells):
             for k in range(LANES):
                 x = state[k]
@@ -242,7 +244,7 @@ def decode_one(words, starts, ends, out, slots):
 def _second(x, words, at, group, left, up, left_part, up_part, stride, table_in, ends, log, places, known):
     """The second step of an id: returns (what `known` says of it, state, place of the next word)."""
     table = U(table_in[U(left_part[left + group]) + U(up_part[up * stride + group])])
-    place, x, at = _take(x, words, at, ends, table, log)
+    place, x, at = take(x, words, at, ends, table, log)
     leaf = (group << places) + place
     return U(known[leaf]), x ^ (leaf & U(0xFFFF)), at
 
@@ -285,10 +287,10 @@ def decode(
     for base in range(0, n, LANES):
         # a short last group decodes its last block several times over
         a, b, c, d = base, min(base + 1, n - 1), min(base + 2, n - 1), min(base + 3, n - 1)
-        x_a, at_a = _begin(words, starts[a])
-        x_b, at_b = _begin(words, starts[b])
-        x_c, at_c = _begin(words, starts[c])
-        x_d, at_d = _begin(words, starts[d])
+        x_a, at_a = begin(words, starts[a])
+        x_b, at_b = begin(words, starts[b])
+        x_c, at_c = begin(words, starts[c])
+        x_d, at_d = begin(words, starts[d])
         for line in range(cells // width):
             if line % height == 0:
                 above[:] = (outside >> 18) & 0xFF
@@ -299,10 +301,10 @@ def decode(
                 up_b = U(above[1, j])
                 up_c = U(above[2, j])
                 up_d = U(above[3, j])
-                group_a, x_a, at_a = _take(x_a, words, at_a, group_ends, U(table_of[left_a + up_a]), log)
-                group_b, x_b, at_b = _take(x_b, words, at_b, group_ends, U(table_of[left_b + up_b]), log)
-                group_c, x_c, at_c = _take(x_c, words, at_c, group_ends, U(table_of[left_c + up_c]), log)
-                group_d, x_d, at_d = _take(x_d, words, at_d, group_ends, U(table_of[left_d + up_d]), log)
+                group_a, x_a, at_a = take(x_a, words, at_a, group_ends, U(table_of[left_a + up_a]), log)
+                group_b, x_b, at_b = take(x_b, words, at_b, group_ends, U(table_of[left_b + up_b]), log)
+                group_c, x_c, at_c = take(x_c, words, at_c, group_ends, U(table_of[left_c + up_c]), log)
+                group_d, x_d, at_d = take(x_d, words, at_d, group_ends, U(table_of[left_d + up_d]), log)
                 id_a, x_a, at_a = _second(
                     x_a, words, at_a, group_a, left_a, up_a, left_part, up_part, stride, table_in, place_ends,
                     second_log, places, known,

@@ -70,11 +70,10 @@ class TableCodec(Codec):
     """
 
     mode = 1
-    smallest_block = 2 * rans.WORDS
 
     def __init__(self, vocabulary: int, grid: tuple[int, int], fitted: Tables) -> None:
         super().__init__(vocabulary, grid)
-        self.fitted = fitted
+        self.fitted, self.choices = fitted, 2
         groups, within, places = fitted.second_costs.shape
         self.name = "zero-order" if fitted.table_of.size == 1 and within == 1 else "context"
         self.frequencies = frequencies_of(fitted.costs, np.full(len(fitted.costs), groups))
@@ -140,23 +139,10 @@ class TableCodec(Codec):
             *(a.reshape(-1) for a in (table_of, ends[0], left_part, up_part, table_in, ends[1])), known[:-1],
         )  # fmt: skip
 
-    def decode_blocks(self, payload: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
-        room = 2 * (rans.WORDS + 2 * out.shape[1])  # what a damaged block can make a kernel read: a word a step
-        near = starts > len(payload) - room
-        if near.any():  # those at the payload's end are decoded from a copy with zeros behind it
-            first = starts[near].min()
-            tail = np.append(payload[first:], np.zeros(room, np.uint8))
-            tail.flags.writeable = False
-            good = np.empty(len(out), np.bool_)
-            for part, source, begin in ((near, tail, first), (~near, payload, 0)):
-                ids = np.empty((int(part.sum()), out.shape[1]), out.dtype)
-                good[part] = self.decode_blocks(source, starts[part] - begin, ends[part] - begin, ids)
-                out[part] = ids
-            return good
-        words = payload[: len(payload) // 2 * 2].view("<u2")
+    def decode_blocks(self, words: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
         if self._by_slot is not None:
-            return rans.decode_one(words, starts >> 1, ends >> 1, out, self._by_slot)
-        return rans.decode(words, starts >> 1, ends >> 1, out, *self._look_ups)
+            return rans.decode_one(words, starts, ends, out, self._by_slot)
+        return rans.decode(words, starts, ends, out, *self._look_ups)
 
     def body(self) -> tuple[bytes, bytes]:
         t = self.fitted
