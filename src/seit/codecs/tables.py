@@ -93,7 +93,10 @@ class TableCodec(Codec):
         second = group * within + t.table_in[group, t.left_part[group, left], t.up_part[group, up]]
         frequency = np.stack([self.frequencies[table, group], self.second_frequencies[second, inside]], -1)
         end = np.stack([self._ends[0][1 + table, group], self._ends[1][1 + second, inside]], -1).astype(np.int64)
-        first, frequency = (steps.reshape(len(ids), 2 * ids.shape[1]) for steps in (end - frequency, frequency))
+        one = int(len(self.frequencies[0]) == 1)  # a step with but one choice changes nothing
+        first, frequency = (
+            steps[..., one:].reshape(len(ids), (2 - one) * ids.shape[1]) for steps in (end - frequency, frequency)
+        )
         return rans.encode(first, frequency, place.reshape(ids.shape) & 0xFFFF)
 
     @cached_property
