@@ -35,7 +35,7 @@ def _naive(ids: torch.Tensor, labels: torch.Tensor, draws: Draws) -> tuple[torch
     """Fig. 3, one row at a time: Token-EDA, one-hot, RRC, codebook, CutMix, Emb-Noise; from the same draws."""
     words = draws.bits("synonym", 256)
     u_swap, u_crop, u_noise = (
-        draws.uniform("swap", 66),
+        draws.uniform("swap", 66).numpy(),
         draws.uniform("resized_crop", 22),
         draws.uniform("noise", 1),
     )
@@ -123,7 +123,7 @@ def test_ranks_together_train_on_what_one_process_trains_on(ranks: int) -> None:
         for positions, ids, labels in batches(_Memory(42), 12, 7, 3, rank=rank, ranks=ranks, drop_last=True):
             draws = Draws(7, 3, torch.from_numpy(positions), 12)
             vectors, targets = augment(torch.from_numpy(ids), torch.from_numpy(labels), CODEBOOK, draws)
-            steps.append((draws.positions, vectors, targets))
+            steps.append((torch.from_numpy(draws.positions), vectors, targets))
         return steps
 
     alone, parts = rank_steps(0, 1), [rank_steps(rank, ranks) for rank in range(ranks)]

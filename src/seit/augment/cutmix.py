@@ -87,10 +87,10 @@ class CutMix(OnVectors):
             lam = 1 - (bottom - top) * (right - left) / (height * width)
         elif choice < self.probability + self.mixup:
             lam = beta(self.mixup_alpha, rest)
-            vectors.copy_(vectors * lam + partners(vectors) * (1 - lam))
+            vectors.lerp_(partners(vectors), 1 - lam)
         else:
             return
-        targets.copy_(targets * lam + partners(targets) * (1 - lam))
+        targets.lerp_(partners(targets), 1 - lam)
 
 
 def beta(alpha: float, u: list[float]) -> float:

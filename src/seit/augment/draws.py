@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import zlib
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,33 +54,33 @@ class Draws:
         positions: int64 [B], each row's global position in the epoch: a running number over all ranks that no two
             rows of an epoch share. Rows fed again (repeated augmentation, replay) have positions of their own.
         batch: rows of a global batch, so that `positions // batch` is the step.
-        device: where the numbers are wanted; the pipeline chooses it.
+        device: where the numbers are wanted; the pipeline chooses it. What the program itself must know, such as
+            a box, is drawn `on("cpu")` and computed by NumPy: cheaper for a few rows, and the same for any device.
     """
 
     def __init__(
-        self, seed: int, epoch: int, positions: Tensor, batch: int, device: torch.device | str = "cpu"
+        self, seed: int, epoch: int, positions: Tensor | np.ndarray, batch: int, device: torch.device | str = "cpu"
     ) -> None:
         self.seed, self.epoch, self.batch = seed, epoch, batch
-        self.positions = torch.as_tensor(positions, dtype=torch.int64, device="cpu")
+        self.positions = np.asarray(positions, np.int64)
         self.device = torch.device(device)
 
     def __len__(self) -> int:
         return len(self.positions)
 
-    def rows(self, chosen: slice | Tensor) -> Draws:
+    def rows(self, chosen: slice | np.ndarray) -> Draws:
         """Returns the draws of some of these rows; they are the same numbers."""
         return Draws(self.seed, self.epoch, self.positions[chosen], self.batch, self.device)
 
     def on(self, device: torch.device | str) -> Draws:
-        """Returns the same draws on another device; on the CPU for choices that the program itself must know."""
+        """Returns the same draws on another device."""
         return Draws(self.seed, self.epoch, self.positions, self.batch, device)
 
     def steps(self) -> list[tuple[int, slice]]:
         """Returns each step (global batch) that occurs here and where its rows lie."""
-        steps, counts = (self.positions // self.batch).unique_consecutive(return_counts=True)
-        ends = counts.cumsum(0).tolist()
-        starts = [0, *ends[:-1]]
-        return [(int(step), slice(a, b)) for step, a, b in zip(steps.tolist(), starts, ends, strict=True)]
+        steps = self.positions // self.batch
+        starts = [0, *(np.flatnonzero(steps[1:] != steps[:-1]) + 1).tolist()]
+        return [(int(steps[a]), slice(a, b)) for a, b in zip(starts, [*starts[1:], len(steps)], strict=True)]
 
     def check_pairs(self) -> None:
         """Refuses rows whose partners are not here: rows 2i and 2i + 1 of a global batch stand side by side.
@@ -89,8 +90,8 @@ class Draws:
         """
         for step, rows in self.steps():
             place = self.positions[rows] - step * self.batch  # in the global batch
-            first, second = place[: len(place) // 2 * 2].view(-1, 2).unbind(1)
-            if bool((first % 2 != 0).any() or (second != first + 1).any()):
+            first, second = place[: len(place) // 2 * 2].reshape(-1, 2).T
+            if (first % 2 != 0).any() or (second != first + 1).any():
                 raise RecipeError(
                     "rows 2i and 2i + 1 of the global batch are not side by side",
                     "augmentation",
@@ -99,13 +100,13 @@ class Draws:
 
     def keys(self, stream: str) -> Tensor:
         """Returns each row's key in `stream`, int64 [B]."""
-        return self._keys_at(stream, self.positions).to(self.device)
+        return torch.from_numpy(self._keys_at(stream, self.positions)).to(self.device)
 
-    def _keys_at(self, stream: str, positions: Tensor) -> Tensor:
-        word = mix_word(self.seed + GOLDEN)
-        for part in (self.epoch, zlib.crc32(stream.encode())):
-            word = mix_word(word + GOLDEN + part)
-        return bits(positions * signed(GOLDEN) + signed(word - GOLDEN), 1)[:, 0]
+    def _keys_at(self, stream: str, positions: np.ndarray) -> np.ndarray:
+        from seit.augment import kernels  # numba: only who trains pays for it
+
+        word = _word(self.seed, self.epoch, stream)
+        return kernels.bits(positions * signed(GOLDEN) + signed(word - GOLDEN), 1).ravel()
 
     def bits(self, stream: str, count: int) -> Tensor:
         """Returns `count` numbers of 64 random bits for each row, int64 [B, count]."""
@@ -113,7 +114,7 @@ class Draws:
 
     def uniform(self, stream: str, count: int) -> Tensor:
         """Returns `count` numbers in [0, 1) for each row, float32 [B, count], multiples of 2^-24."""
-        return _unit(self.bits(stream, count))
+        return uniforms(self.keys(stream), count)
 
     def normal(self, stream: str, count: int) -> Tensor:
         """Returns `count` standard normal numbers for each row, float32 [B, count] (see `normals`)."""
@@ -121,13 +122,21 @@ class Draws:
 
     def step_uniform(self, stream: str, step: int, count: int) -> list[float]:
         """Returns `count` numbers in [0, 1) that all rows of global batch `step` share."""
-        key = self._keys_at(stream + "/step", torch.tensor([step]))
-        return _unit(bits(key, count))[0].tolist()
+        key = self._keys_at(stream + "/step", np.array([step]))
+        return uniforms(torch.from_numpy(key), count)[0].tolist()
 
-    def uniform_of_step(self, stream: str, step: int) -> Tensor:
+    def uniform_of_step(self, stream: str, step: int) -> np.ndarray:
         """Returns the first number of `uniform(stream, ...)` of every row of global batch `step`, [batch]."""
-        positions = torch.arange(step * self.batch, (step + 1) * self.batch)
-        return _unit(bits(self._keys_at(stream, positions), 1))[:, 0]
+        positions = np.arange(step * self.batch, (step + 1) * self.batch)
+        return uniforms(torch.from_numpy(self._keys_at(stream, positions)), 1)[:, 0].numpy()
+
+
+@functools.lru_cache
+def _word(seed: int, epoch: int, stream: str) -> int:
+    word = mix_word(seed + GOLDEN)
+    for part in (epoch, zlib.crc32(stream.encode())):
+        word = mix_word(word + GOLDEN + part)
+    return word
 
 
 def partners(rows: Tensor) -> Tensor:
@@ -152,8 +161,18 @@ def bits_by_torch(keys: Tensor, count: int) -> Tensor:
     return mix(keys[:, None] + steps)
 
 
-def _unit(words: Tensor) -> Tensor:
-    """Maps 64 random bits to the multiple of 2^-24 in [0, 1) that the upper 24 give; takes `words` over."""
+def uniforms(keys: Tensor, count: int) -> Tensor:
+    """Returns `count` multiples of 2^-24 in [0, 1) from each key, float32 [B, count]: the words' upper 24 bits."""
+    if keys.device.type != "cpu":
+        return uniforms_by_torch(keys, count)
+    from seit.augment import kernels  # numba: only who trains pays for it
+
+    return torch.from_numpy(kernels.uniforms(keys.contiguous().numpy(), count))
+
+
+def uniforms_by_torch(keys: Tensor, count: int) -> Tensor:
+    """Returns the same as `uniforms`, by PyTorch on any device."""
+    words = bits_by_torch(keys, count)
     return words.__irshift__(40).bitwise_and_((1 << 24) - 1).float().mul_(2.0**-24)
 
 

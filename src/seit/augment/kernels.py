@@ -6,6 +6,8 @@ depend on that row alone, so any split of a batch gives the same bits.
 
 from __future__ import annotations
 
+import math
+
 import numba as nb
 import numpy as np
 
@@ -95,6 +97,53 @@ def bits(keys, count):
         for j in range(count):
             word += _GOLDEN
             out[i, j] = np.int64(_mixed(word))
+    return out
+
+
+@nb.njit(cache=True, nogil=True)
+def uniforms(keys, count):
+    """`draws.uniforms`: the upper 24 of each word of `bits` as a multiple of 2^-24, float32 [B, count]."""
+    out = np.empty((len(keys), count), np.float32)
+    for i in range(len(keys)):
+        word = U(keys[i])
+        for j in range(count):
+            word += _GOLDEN
+            out[i, j] = np.float32(_mixed(word) >> U(40)) * np.float32(2.0**-24)
+    return out
+
+
+@nb.njit(cache=True, nogil=True)
+def resized_boxes(u, height, width, scale, ratio, tries):
+    """`resized_crop.resized_boxes` of uniform numbers float64 [B, 2 tries + 2], int64 [B, 4]."""
+    out = np.empty((len(u), 4), np.int64)
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    for row in range(len(u)):
+        tall, wide = min(height, round(width / ratio[0])), min(width, round(height * ratio[1]))
+        top, left = (height - tall) // 2, (width - wide) // 2
+        for j in range(tries):
+            area = height * width * (scale[0] + (scale[1] - scale[0]) * u[row, j])
+            aspect = math.exp(low + (high - low) * u[row, tries + j])
+            drawn_h, drawn_w = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
+            if 0 < drawn_h <= height and 0 < drawn_w <= width:
+                tall, wide = drawn_h, drawn_w
+                top, left = int(u[row, -2] * (height - tall + 1)), int(u[row, -1] * (width - wide + 1))
+                break
+        out[row] = top, left, tall, wide
+    return out
+
+
+@nb.njit(cache=True, nogil=True)
+def square_places(rows, side, corners, height, width):
+    """Returns the cells of `swap.exchange`'s squares as places in the flat batch, int64 [2, cells in all]."""
+    out = np.empty((2, (side * side).sum()), np.int64)
+    for which in range(2):
+        found = 0
+        for i in range(len(rows)):
+            first = (rows[i] * height + corners[i, which, 0]) * width + corners[i, which, 1]
+            for y in range(side[i]):
+                for x in range(side[i]):
+                    out[which, found] = first + y * width + x
+                    found += 1
     return out
 
 

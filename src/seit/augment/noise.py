@@ -56,11 +56,11 @@ class Noise(OnVectors):
             from seit.augment import kernels  # numba: only who trains pays for it
 
             keys, size = draws.rows(rows).keys(self._values), np.float32(self.size(given))
-            kernels.add_noise(stored.numpy(), rows.numpy(), keys.numpy(), quantiles(keys.device).numpy(), size)
+            kernels.add_noise(stored.numpy(), rows, keys.numpy(), quantiles(keys.device).numpy(), size)
             return vectors, targets
         channel, full = self.numbers(draws.rows(rows), tuple(vectors.shape[1:]))
         full += channel[:, None, None]
-        stored.index_add_(0, rows.to(vectors.device), full, alpha=self.size(given))
+        stored.index_add_(0, torch.from_numpy(rows).to(vectors.device), full, alpha=self.size(given))
         return vectors, targets
 
     def size(self, given: Given) -> float:
@@ -87,16 +87,16 @@ class Noise(OnVectors):
         """Returns the standard deviation in the codebook's own numbers."""
         return [f"which is {self.size(given):.4g}"]
 
-    def _rows(self, draws: Draws) -> Tensor:
-        u = draws.on("cpu").uniform(self.name, 1)[:, 0]
+    def _rows(self, draws: Draws) -> np.ndarray:
+        u = draws.on("cpu").uniform(self.name, 1)[:, 0].numpy()
         if not self.exact:
-            return (u < self.probability).nonzero()[:, 0]
-        taken = torch.zeros(len(u), dtype=torch.bool)
+            return np.flatnonzero(u < self.probability)
+        taken = np.zeros(len(u), bool)
         count = int(draws.batch * self.probability)
         for step, rows in draws.steps():
-            bound = draws.uniform_of_step(self.name, step).kthvalue(count).values if count else -1
+            bound = np.sort(draws.uniform_of_step(self.name, step))[count - 1] if count else -1
             taken[rows] = u[rows] <= bound
-        return taken.nonzero()[:, 0]
+        return np.flatnonzero(taken)
 
 
 def _rms(given: Given) -> Tensor:

@@ -19,9 +19,9 @@ class RandomCrop(Crop):
     def __call__(self, inputs: Tensor, table: Tensor | None, draws: Draws, given: Given) -> Tensor:
         """Maps ids [B, h, w] (or vectors [B, d, h, w]) to vectors [B, d, m, m]."""
         height, width = inputs.shape[-2:]
-        u = draws.uniform(self.name, 2)
-        room = torch.tensor([height - given.size[0] + 1, width - given.size[1] + 1], device=u.device)
-        sides = torch.tensor(given.size, device=u.device).expand(len(u), 2)
+        u = draws.on("cpu").uniform(self.name, 2)
+        room = torch.tensor([height - given.size[0] + 1, width - given.size[1] + 1])
+        sides = torch.tensor(given.size).expand(len(u), 2)
         # A box of the size that it is resized to: every weight of the bicubic kernel is 0 or 1.
         return crop_resize(inputs, table, torch.cat(((u * room).long(), sides), 1), given.size)
 

@@ -102,7 +102,7 @@ def crop_resize(inputs: Tensor, table: Tensor | None, boxes: Tensor, size: tuple
     Args:
         inputs: ids int64 [B, h, w], or vectors [B, d, h, w] without a table.
         table: [K, d] or None.
-        boxes: int64 [B, 4]: top, left, height, width.
+        boxes: int64 [B, 4] on the CPU: top, left, height, width.
         size: (m, m').
 
     Returns:
@@ -112,7 +112,7 @@ def crop_resize(inputs: Tensor, table: Tensor | None, boxes: Tensor, size: tuple
         RecipeError: an input of another rank, or an id that the table lacks (kernel only).
     """
     if table is None or inputs.ndim != 3 or not for_kernels(table):
-        return resize(lookup(inputs, table), boxes, size)
+        return resize(lookup(inputs, table), boxes.to(inputs.device), size)
     low, high = (int(bound) for bound in inputs.aminmax())
     if low < 0 or high >= len(table):
         raise RecipeError(

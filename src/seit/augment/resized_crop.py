@@ -49,8 +49,8 @@ class ResizedCrop(Crop):
         return crop_resize(inputs, table, self.boxes(draws, (height, width)), given.size)
 
     def boxes(self, draws: Draws, grid: tuple[int, int]) -> Tensor:
-        """Returns each row's box, int64 [B, 4]: top, left, height, width."""
-        return resized_boxes(draws.uniform(self.name, 2 * TRIES + 2), grid, self.scale, self.ratio)
+        """Returns each row's box, int64 [B, 4] on the CPU: top, left, height, width."""
+        return resized_boxes(draws.on("cpu").uniform(self.name, 2 * TRIES + 2), grid, self.scale, self.ratio)
 
     def details(self, given: Given) -> list[str]:
         """Returns the resize."""
@@ -66,27 +66,11 @@ def resized_boxes(
     that fits the grid; otherwise the largest centred box of an allowed ratio.
 
     Args:
-        u: uniform numbers [B, 22].
+        u: uniform numbers [B, 22], on the CPU.
         grid: (h, w).
         scale: bounds of the area's share.
         ratio: bounds of width / height.
     """
-    height, width = grid
-    area = (scale[0] + (scale[1] - scale[0]) * u[:, :TRIES]) * (height * width)
-    low, high = math.log(ratio[0]), math.log(ratio[1])
-    aspect = (low + (high - low) * u[:, TRIES : 2 * TRIES]).exp()
-    drawn = torch.stack((area / aspect, area * aspect), 1).sqrt().round()  # [B, 2, tries], height and width
-    grid_sides = torch.tensor([[height, width]], device=u.device)
-    fits = ((drawn > 0) & (drawn <= grid_sides[..., None])).all(1)
-    first = fits.int().argmax(1, keepdim=True)
-    found = fits.gather(1, first)
-    whole_h, whole_w = height, width
-    if width < ratio[0] * height:
-        whole_h = round(width / ratio[0])
-    elif width > ratio[1] * height:
-        whole_w = round(height * ratio[1])
-    whole = torch.tensor([[whole_h, whole_w]], dtype=drawn.dtype, device=u.device)
-    sides = torch.where(found, drawn.gather(2, first[:, None].expand(-1, 2, 1))[..., 0], whole)
-    room = grid_sides - sides
-    corner = torch.where(found, u[:, -2:] * (room + 1), room / 2).floor()
-    return torch.cat((corner, sides), 1).long()
+    from seit.augment import kernels  # numba: only who trains pays for it
+
+    return torch.from_numpy(kernels.resized_boxes(u.double().numpy(), *grid, scale, ratio, TRIES))

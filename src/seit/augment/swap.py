@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,56 +45,47 @@ class Swap(OnIds):
     def __call__(self, ids: Tensor, draws: Draws, given: Given) -> Tensor:
         """Maps ids [B, h, w] to ids with two squares exchanged in some rows."""
         draws = draws.on("cpu")
-        u = draws.uniform(self.name, 2 + 4 * TRIES)  # [B, 2 + 4 tries]
+        u = draws.uniform(self.name, 2 + 4 * TRIES).numpy()  # [B, 2 + 4 tries]
         drawn = u[:, 0] < self.probability
         if self.rows != ALL_ROWS:
-            drawn &= rows_drawn(draws, self.rows)
-        rows = drawn.nonzero()[:, 0]
-        if not len(rows):
-            return ids
-        side, corners = squares(u[rows, 1], u[rows, 2:], ids.shape[1], ids.shape[2])
-        out, rows = ids.clone(), rows.to(ids.device)
-        out[rows] = exchange(ids[rows], side.to(ids.device), corners.to(ids.device))
-        return out
+            drawn &= rows_drawn(draws, self.rows).numpy()
+        rows = np.flatnonzero(drawn)
+        return exchange(ids, rows, *squares(u[rows, 1], u[rows, 2:], *ids.shape[1:])) if len(rows) else ids
 
 
-def squares(size: Tensor, places: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Returns the squares to exchange: side int64 [B] and corners int64 [B, 2, 2] (first, second; row, column).
+def squares(size: np.ndarray, places: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the squares to exchange: side int64 [R] and corners int64 [R, 2, 2] (first, second; row, column).
 
     Corner pairs are drawn until they do not overlap; after 16 tries (fewer than one in 10^11 at side 7 of 32) the
     side is 0.
 
     Args:
-        size: [B] uniform numbers.
-        places: [B, 4 * tries] uniform numbers.
+        size: [R] uniform numbers.
+        places: [R, 4 * tries] uniform numbers.
         height: of the grid.
         width: of the grid.
     """
-    side = (size * (min(height, width) / 4)).long()
-    room = torch.stack((height - side + 1, width - side + 1), 1)[:, None, None]  # [B, 1, 1, 2]
-    corners = (places.view(len(side), -1, 2, 2) * room).long()
-    apart = ((corners[:, :, 0] - corners[:, :, 1]).abs() >= side[:, None, None]).any(2)  # [B, tries]
-    first = apart.int().argmax(1)
-    row = torch.arange(len(side), device=side.device)
-    return torch.where(apart[row, first], side, 0), corners[row, first]
+    side = (size * (min(height, width) / 4)).astype(np.int64)
+    room = np.array((height, width)) - side[:, None, None, None] + 1  # [R, 1, 1, 2]
+    corners = (places.reshape(len(side), -1, 2, 2) * room).astype(np.int64)
+    apart = (np.abs(corners[:, :, 0] - corners[:, :, 1]) >= side[:, None, None]).any(2)  # [R, tries]
+    row, first = np.arange(len(side)), apart.argmax(1)
+    return side * apart[row, first], corners[row, first]
 
 
-def exchange(ids: Tensor, side: Tensor, corners: Tensor) -> Tensor:
-    """Returns ids [B, h, w] with the two squares of each row exchanged.
+def exchange(ids: Tensor, rows: np.ndarray, side: np.ndarray, corners: np.ndarray) -> Tensor:
+    """Returns ids [B, h, w] with two squares of some rows exchanged.
 
     Args:
         ids: [B, h, w].
-        side: [B].
-        corners: [B, 2, 2].
+        rows: int64 [R], which.
+        side: [R].
+        corners: [R, 2, 2].
     """
-    width = ids.shape[2]
-    # Cells beyond a row's side repeat its last one: the same id is written there twice.
-    cell = torch.arange(max(min(ids.shape[1:]) // 4, 1), device=ids.device).minimum(
-        (side - 1).clamp_min(0)[:, None]
-    )
-    y, x = (corners[..., axis, None] + cell[:, None] for axis in (0, 1))  # [B, 2, cells]
-    places = (y[..., None] * width + x[:, :, None]).flatten(2)  # [B, 2, cells^2], places in the flat grid
-    first, second = (places * (side > 0)[:, None, None]).unbind(1)  # a row of side 0 exchanges a cell with itself
-    flat = ids.flatten(1)
-    out = flat.scatter(1, first, flat.gather(1, second)).scatter_(1, second, flat.gather(1, first))
-    return out.view_as(ids)
+    from seit.augment import kernels  # numba: only who trains pays for it
+
+    places = torch.from_numpy(kernels.square_places(rows, side, corners, *ids.shape[1:])).to(ids.device)
+    out = ids.clone(memory_format=torch.contiguous_format)
+    flat = out.view(-1)
+    flat[places] = flat[places.flip(0)]
+    return out
