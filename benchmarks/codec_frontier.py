@@ -25,6 +25,7 @@ import torch
 from seit import codecs
 from seit.codecs import learned_fit, tables_fit
 from seit.report.figures import Axis, Point, frontier
+from seit.store.codebook import entropy
 
 
 def main() -> None:
@@ -69,9 +70,7 @@ def fitted(photos: store_data.Ids, work: Path, steps: int) -> dict[str, codecs.C
 def measure(photos: store_data.Ids, ours: dict[str, codecs.Codec], seconds: float) -> list[dict[str, Any]]:
     """Bytes an image, of these below H0, tables' bytes, and images a second, of each code."""
     held = photos.held
-    counts = np.bincount(held.reshape(-1))
-    p = counts[counts > 0] / held.size
-    h0 = -(p * np.log2(p)).sum() * held[0].size / 8
+    h0 = entropy(np.bincount(held.reshape(-1))) * held[0].size / 8
     speeds = store_speed.decode_table(held, ours, seconds)
     points = []
 

@@ -192,7 +192,7 @@ def test_help_and_info_answer_at_once(verb, tokens):
     assert out
     assert err == ""
     # On a machine that others keep busy the wall clock says little; then the processor time has to do.
-    assert seconds < 1.5 or busy < 1.0, f"{seconds:.2f} s, of them {busy:.2f} s on the processor"
+    assert seconds < 1.5 or busy < 0.75, f"{seconds:.2f} s, of them {busy:.2f} s on the processor"
 
 
 def test_the_real_command_fails_with_one_line_and_code_1_and_2_for_usage():
