@@ -1,15 +1,20 @@
-"""Which device to work on."""
+"""Which device to work on, and what it is told."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
+import sys
 from typing import TYPE_CHECKING
 
 from seit.errors import SeitError
 
 if TYPE_CHECKING:
     import torch
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Of glibc's malloc.h."""
 
 
 def resolve(device: str) -> str:
@@ -28,6 +33,19 @@ def resolve(device: str) -> str:
     if not present[device]:
         raise SeitError(f"this machine has no {device} device", "--device", "choose auto or cpu")
     return device
+
+
+def keep_memory() -> None:
+    """Keeps freed memory in this process, where the C library is glibc.
+
+    glibc returns large blocks to the system when they are freed, and has the same ones mapped and cleared again for
+    the next batch: on a CPU up to a tenth of a training step, and a fifth of ViT-VQGAN. The process stays as large
+    as its largest step, with up to a quarter more for what lies between the blocks.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def has_bfloat16(device: str) -> bool:

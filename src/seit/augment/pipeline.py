@@ -11,6 +11,7 @@ from seit.augment.base import Augmentation, Crop, Given, OnIds, OnImages, OnVect
 from seit.augment.centre_crop import CentreCrop
 from seit.augment.draws import Draws
 from seit.augment.resize import check_sizes
+from seit.device import keep_memory
 from seit.errors import RecipeError
 
 
@@ -63,9 +64,7 @@ class Pipeline:
         self.on_ids = [step for step in steps if isinstance(step, OnIds)]
         self.crop = crops[0]
         self.on_vectors = [step for step in steps if isinstance(step, OnVectors)]
-        # glibc returns freed blocks to the system unless a larger one was freed before. Without this line a fifth
-        # of the time of small batches on a CPU goes into mapping the same few megabytes again for each.
-        torch.empty(31 << 20, dtype=torch.uint8)
+        keep_memory()
 
     def __call__(self, inputs: Tensor, labels: Tensor, table: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor]:
         """Augments one batch, on the device of `inputs`.

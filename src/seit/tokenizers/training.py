@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seit import checkpoint
+from seit.device import keep_memory
 from seit.errors import TokenizerError
 from seit.progress import progress
 from seit.tokenizers.base import Tokenizer
@@ -71,6 +72,7 @@ def train(
         TokenizerError: the recipe's sizes do not fit, the loss is not finite, or the snapshot is of another
             recipe.
     """
+    keep_memory()
     torch.manual_seed(recipe.seed)
     tokenizer = untrained(recipe, size, name)
     tokenizer.to(torch.device(device)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -12,6 +12,7 @@ import PIL
 import PIL.features
 import torch
 
+from seit.device import keep_memory
 from seit.errors import SeitError, nearest_names
 from seit.store import TokenDataset
 from seit.store.codebook import from_ranges, to_ranges
@@ -69,6 +70,7 @@ class Encoder:
                 f"there is no precision {precision!r}", "--precision", nearest_names(precision, PRECISIONS)
             )
         self.tokenizer, self.precision, self.compiled, self.kept = tokenizer, precision, compiled, kept
+        keep_memory()
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # its rounding moves ids
         # The search stays as it is: compiled, it would be one block over all cells and codes.
         self._features = torch.compile(tokenizer.features, dynamic=False) if compiled else tokenizer.features
