@@ -34,7 +34,7 @@ import numpy as np
 import search_share
 import torch
 
-from seit.device import machine, resolve
+from seit.device import keep_memory, machine, resolve
 from seit.images import Preparation, Source, Views, open_source, prepare
 from seit.images.prepare import Facts
 from seit.progress import quiet
@@ -218,6 +218,7 @@ _source: Source | None = None
 def _open(path: str) -> None:
     """Lists the images once in a bare worker."""
     global _source
+    keep_memory()  # as the job's decode processes do
     _source = open_source(path)
 
 

@@ -39,8 +39,9 @@ def keep_memory() -> None:
     """Keeps freed memory in this process, where the C library is glibc.
 
     glibc returns large blocks to the system when they are freed, and has the same ones mapped and cleared again for
-    the next batch: on a CPU up to a tenth of a training step, and a fifth of ViT-VQGAN. The process stays as large
-    as its largest step, with up to a quarter more for what lies between the blocks.
+    the next batch: on a CPU up to a tenth of a training step's time, a fifth of ViT-VQGAN's, a quarter of what
+    decoding photos takes. The process stays as large as its largest step, with up to a quarter more for what lies
+    between the blocks.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
+from seit.device import keep_memory
 from seit.images import Preparation, prepare
 
 
@@ -23,6 +24,7 @@ def main(socket: int, memory: int, slots: int, rows: int) -> None:
         memory: file descriptor of `slots` batches of `rows` views each.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    keep_memory()
     parent = Connection(socket)
     try:
         how: Preparation = parent.recv()
