@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image as Pillow
-from typer.testing import CliRunner
 
 from seit import tokenizers
-from seit.cli import app
 from seit.errors import ImageError, TokenizerError
 from seit.images import decode, to_view
 from seit.store import TokenDataset
@@ -88,7 +88,7 @@ def test_other_numbers_of_channels_are_in_no_picture_file(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("family", "channels", "width"), [("vit-vqgan", 1, 64), ("conv", 4, 8)])
 def test_a_domain_of_ones_own_from_training_to_decoded_tokens(
-    family: str, channels: int, width: int, tmp_path: Path
+    family: str, channels: int, width: int, tmp_path: Path, cli: Callable[..., Any]
 ) -> None:
     draw, folder = np.random.default_rng(0), tmp_path / "pictures"
     folder.mkdir()
@@ -105,8 +105,8 @@ def test_a_domain_of_ones_own_from_training_to_decoded_tokens(
     call = f"tokenizer train {folder} --out {out} --family {family} --channels {channels} --width {width} --depth 1"
     sizes = "--patch 4 --codes 32 --code-dim 6 --size 16 --pixels 2048 --steps 100 --device cpu --quiet"
     crops = "--sides 16 " if family == "conv" else ""
-    done = CliRunner().invoke(app, f"{call} {crops}{sizes}")
-    assert done.exit_code == 0, done.output
+    done = cli(*f"{call} {crops}{sizes}".split())
+    assert done.code == 0, done.err
     tokenize(folder, store, tokenizer=out, device="cpu", workers=0)
     dataset, tokenizer = TokenDataset(store), tokenizers.load(out)
     rows = np.arange(len(dataset))

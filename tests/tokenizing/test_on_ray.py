@@ -44,6 +44,7 @@ def test_a_node_that_dies_costs_its_shards_and_nothing_else(cluster, shapes, und
 
     monkeypatch.setattr(job.TokenWriter, "write", losing)
     seit.tokenize(shapes, tmp_path / "out", engine="ray", device="cpu", **AS_SHAPES)
+    made.wait_for_nodes(timeout=60)  # Ray may hear of the death after the job's end
     assert sum(node["Alive"] for node in ray.nodes()) == 2  # the head and one of two
     assert sorted(written) == list(range(6))  # each shard once
     assert content(tmp_path / "out") == content(undisturbed)
