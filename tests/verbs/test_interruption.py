@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,33 @@ def test_a_training_killed_five_times_goes_on_to_the_same_weights(few, undisturb
     command = train_command(few / "few.tokens", out)
     for step in (0, 1, 3, 4, 7):
         assert call(command, ("step", step, signal.SIGKILL))[0] == -signal.SIGKILL
+    code, printed = call(command)
+    assert code == 0, printed
+    assert_same_run(out, undisturbed)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc whether a process has stopped")
+def test_a_second_training_of_one_run_is_refused_until_the_first_has_died(few, undisturbed, tmp_path):
+    out = tmp_path / "run"
+    command = train_command(few / "few.tokens", out)
+    stopped = ([str(a) for a in command], ("step", 5, signal.SIGSTOP), str(tmp_path / "first.txt"))
+    first = SERVER.Process(target=_child, args=stopped)
+    first.start()
+    try:
+        deadline = time.monotonic() + LIMIT
+        while Path(f"/proc/{first.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            assert first.is_alive()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        before = sorted((path.name, path.stat().st_mtime_ns) for path in out.rglob("*") if path.name != "lock")
+        code, printed = call(command)
+        assert (code, printed.count("\n")) == (1, 1)
+        assert "is being trained by another process" in printed
+        after = sorted((path.name, path.stat().st_mtime_ns) for path in out.rglob("*") if path.name != "lock")
+        assert after == before
+    finally:
+        first.kill()
+        first.join()
     code, printed = call(command)
     assert code == 0, printed
     assert_same_run(out, undisturbed)

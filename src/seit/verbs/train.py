@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import json
 import os
@@ -78,7 +80,8 @@ def train(
         at its best epoch, whose weights are in the folder `best`; times and sizes.
 
     Raises:
-        RunError: `out` holds something else, the rows have no labels, or `data` is not what the recipe takes.
+        RunError: `out` holds something else, or another process trains it; the rows have no labels, or `data` is
+            not what the recipe takes.
         RecipeError: unknown recipe or setting.
         ModelError: unknown trunk or stem, or one that does not fit the grid.
     """
@@ -102,7 +105,8 @@ def train(
         about["transfer"] = start_from(from_run, model, about)
     rows, held, augment, about["augment"] = _fed(opened, wanted, model, about["preprocessing"], encoder)
     # Only now: a recipe that cannot be built leaves no folder that the mended one would be refused.
-    ranks.first(lambda: _begin(out, about))
+    held_open = contextlib.ExitStack()
+    ranks.first(lambda: _begin(out, about, held_open))
     several = isinstance(opened, TokenDataset) and opened.label_kind == "multi"
     found: dict[str, Any] = {}
 
@@ -116,15 +120,31 @@ def train(
         found.update(accuracy(whole.classify, held, about["classes"], silent=True))
         return {name: float(found[name]) for name in ("top1", "top5") if name in found}
 
-    values = fit(model, augment, rows, wanted, out, evaluate, device, log)
-    return ranks.first(lambda: _finish(out, model, encoder, values, held, found, machine(device)))
+    with held_open:
+        values = fit(model, augment, rows, wanted, out, evaluate, device, log)
+        return ranks.first(lambda: _finish(out, model, encoder, values, held, found, machine(device)))
 
 
-def _begin(out: Path, about: dict[str, Any]) -> None:
-    """Makes the run's folder and writes down what it is."""
+def _begin(out: Path, about: dict[str, Any], held_open: contextlib.ExitStack) -> None:
+    """Makes the run's folder, writes down what it is, and keeps a second training away from it.
+
+    Raises:
+        RunError: another process trains it.
+    """
     out.mkdir(parents=True, exist_ok=True)
     if not (out / RUN).exists():
         write_json(out / RUN, about)
+    (out / CHECKPOINTS).mkdir(exist_ok=True)
+    lock = held_open.enter_context((out / CHECKPOINTS / "lock").open("w"))
+    try:
+        # Not flock: loader workers, which are forked, would hold that for seconds after this process was killed.
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        held_open.close()
+        cure = "wait for it, or stop it and run the command again"
+        raise RunError("is being trained by another process", os.fspath(out), cure) from None
+    except OSError:
+        pass  # a file system without locks
 
 
 def _finish(
