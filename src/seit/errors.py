@@ -31,6 +31,20 @@ class SeitError(Exception):
         return type(self), (self.what, self.where, self.cure)
 
 
+class BusyError(SeitError):
+    """Another process, or another thread of this one, is writing where the caller wants to.
+
+    Args:
+        where: the folder.
+    """
+
+    def __init__(self, where: str) -> None:
+        super().__init__("is being written by another process", where, "wait for it, or stop it and run again")
+
+    def __reduce__(self):
+        return type(self), (self.where,)
+
+
 class ImageError(SeitError):
     """An image or a source of images cannot be read."""
 

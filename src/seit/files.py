@@ -1,13 +1,33 @@
-"""The only functions that put a file in its place: whole and synced, or not at all."""
+"""The only functions that put a file in its place (whole and synced, or not at all), and the one lock for writers."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from seit.errors import BusyError
+
+_logger = logging.getLogger(__name__)
+_guard = threading.Lock()
+
+
+@dataclass
+class _Held:
+    """A lock file that this process holds, and how many of its blocks do."""
+
+    handle: int
+    shared: bool
+    blocks: int = 0
+
+
+_held: dict[str, _Held] = {}  # by real path
 
 
 @contextlib.contextmanager
@@ -52,3 +72,52 @@ def sync_folder(folder: str | os.PathLike[str]) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def lock(path: str | os.PathLike[str], shared: bool = False) -> Iterator[None]:
+    """Holds a lock file for as long as the block runs; the system drops the lock when the process dies.
+
+    POSIX record locks: they hold across the machines of an NFS mount, and forked workers do not inherit them, so
+    workers that outlive a killed parent cannot keep its lock. They do not exclude threads of one process from each
+    other; a table in memory does. Where the system has no locks, a warning says so and the block runs.
+
+    Args:
+        path: the lock file; made if absent and left behind, since removing it would let two processes hold it.
+        shared: several holders may share the lock, but none of them with an exclusive one.
+
+    Raises:
+        BusyError: another process or thread holds the lock.
+        FileNotFoundError: the lock file's folder does not exist.
+    """
+    name = os.path.realpath(path)
+    with _guard:  # closing any handle of a file drops all of this process's locks on it: open it only once
+        held = _held.get(name)
+        if held is None:
+            held = _held[name] = _Held(_locked_handle(Path(path), shared), shared)
+        elif not (shared and held.shared):
+            raise BusyError(str(Path(path).parent))
+        held.blocks += 1
+    try:
+        yield
+    finally:
+        with _guard:
+            held.blocks -= 1
+            if not held.blocks:
+                os.close(held.handle)
+                del _held[name]
+
+
+def _locked_handle(path: Path, shared: bool) -> int:
+    """Opens a lock file and locks it without waiting."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        import fcntl  # only writers lock; reading works on systems without it
+
+        fcntl.lockf(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        os.close(handle)
+        raise BusyError(str(path.parent)) from None
+    except (ImportError, OSError) as error:
+        _logger.warning("%s: cannot be locked (%s); a second writer would not be noticed", path, error)
+    return handle
