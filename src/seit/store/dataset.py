@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class TokenDataset(TokenRows):
         self.path, self.split, self._cache_bytes = os.fspath(path), split, cache_bytes
         self._folder = Path(path)
         self._remote = RemoteFolder(self.path, cache_bytes) if is_url(path) else None
+        self.path = self._remote.url if self._remote else self.path  # of the hub, pinned to a commit
         self._lock = threading.Lock()
         self._open(self._remote.manifest() if self._remote else manifests.read(self._folder / manifests.NAME))
 
@@ -87,7 +89,7 @@ class TokenDataset(TokenRows):
 
     @cached_property
     def _codes(self) -> tuple[np.ndarray, np.ndarray | None]:
-        return codebooks.read(self.local(self.manifest.codebook), self.vocabulary)
+        return self._read(self.manifest.codebook, lambda path: codebooks.read(path, self.vocabulary))
 
     @property
     def counts(self) -> np.ndarray:
@@ -126,7 +128,8 @@ class TokenDataset(TokenRows):
         for number, here, rows in self._by_shard(indices):
             entry = self._entries[number]
             if self._side is None or self._side[0] != entry.side.file:
-                self._side = entry.side.file, side.read_side(self.local(entry.side), entry.rows)[0]
+                rows_of = partial(side.read_side, rows=entry.rows)
+                self._side = entry.side.file, self._read(entry.side, rows_of)[0]
             table = self._side[1]
             places.append(np.arange(len(indices))[here])
             tables.append(table.take(rows))
@@ -170,19 +173,20 @@ class TokenDataset(TokenRows):
         Raises:
             StoreError: it is absent or damaged.
         """
-        return ShardReader(self.local(shard.data), shard, self.manifest, partial(self.codec, shard.codec))
+        codec = partial(self.codec, shard.codec)
+        return self._read(shard.data, lambda path: ShardReader(path, shard, self.manifest, codec))
 
     def codec(self, number: int) -> Any:
         """Returns codec `number` of the manifest, loading it the first time."""
         with self._lock:
             if number not in self._codecs:
-                self._codecs[number] = self._load_codec(self.manifest.codecs[number])
+                entry = self.manifest.codecs[number]
+                self._codecs[number] = self._read(entry, partial(self._load_codec, entry))
         return self._codecs[number]
 
-    def _load_codec(self, entry: CodecFile) -> Any:
+    def _load_codec(self, entry: CodecFile, path: Path) -> Any:
         from seit import codecs  # numba: only who decodes pays for it
 
-        path = self.local(entry)
         if not path.exists() or path.stat().st_size != entry.bytes:
             raise StoreError("is missing or cut short", str(path), "run seit repair, or copy the data set again")
         codec = codecs.load(path.read_bytes())
@@ -197,3 +201,7 @@ class TokenDataset(TokenRows):
     def local(self, file: File) -> Path:
         """Returns where a file of the store lies on this machine."""
         return self._remote.fetch(file) if self._remote else self._folder / file.file
+
+    def _read(self, file: File, reader: Callable[[Path], Any]) -> Any:
+        """Returns what `reader` makes of a file of the store; the cache of a URL may lose it in between."""
+        return self._remote.read(file, reader) if self._remote else reader(self.local(file))
