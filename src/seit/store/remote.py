@@ -237,13 +237,13 @@ def superseded(old: Manifest, new: Manifest, where: str) -> list[str]:
     """
     if _identity(old) != _identity(new):
         raise StoreError("already holds another token data set", where, "choose another place")
-    before, after = (getattr(manifest, "generation", manifest.rows) for manifest in (old, new))
-    if before > after:
-        raise StoreError("holds a later state of this data set", where, "push the folder that has it")
     names = {file.file: file.sha256 for file in new.files}
     for file in old.files:
         if names.get(file.file, file.sha256) != file.sha256:
             raise StoreError(f"already holds another token data set ({file.file})", where, "choose another place")
+    before, after = (getattr(manifest, "generation", 0) for manifest in (old, new))
+    if before > after or any(rows > new.splits.get(split, 0) for split, rows in old.splits.items()):
+        raise StoreError("holds rows of this data set that are not here", where, "push the folder that has them")
     return [file.file for file in old.files if file.file not in names]
 
 
@@ -336,11 +336,11 @@ def _put_manifest(system: Any, target: str, data: bytes, seen: dict[str, Any] | 
     """Puts the manifest, on condition that nothing happened since `seen`, where the store takes conditions."""
     if _is_local(system):
         return files.write_bytes(target, data)
-    if seen is not None:
-        return system.pipe_file(target, data, **({"IfMatch": seen["ETag"]} if "s3" in system.protocol else {}))
+    condition = {"mode": "create"} if seen is None else {"IfMatch": seen["ETag"]} if "s3" in system.protocol else {}
     try:
-        system.pipe_file(target, data, mode="create")
-    except FileExistsError:
-        raise StoreError(
-            "was filled by another process meanwhile", system.unstrip_protocol(target), "choose another URL"
-        ) from None
+        system.pipe_file(target, data, **condition)
+    except OSError as error:
+        if isinstance(error, FileExistsError) or "PreconditionFailed" in str(error.__cause__):
+            url = system.unstrip_protocol(target)
+            raise StoreError("was put there by another process meanwhile", url, "look, and push again") from None
+        raise
