@@ -12,7 +12,7 @@ SRC = Path(__file__).parents[2] / "src" / "seit"
 
 # A folder may import what stands before it (and itself), never what stands behind.
 ORDER = [
-    ["errors", "files", "progress", "device", "checkpoint", "ranks"],
+    ["errors", "files", "progress", "device", "checkpoint", "ranks", "hub"],
     ["images"],
     ["tokenizers", "codecs"],
     ["store"],
@@ -44,6 +44,7 @@ TORCH_FREE = [
     "progress",
     "device",
     "ranks",
+    "hub",
     "images",
     "codecs",
     "store",

@@ -9,9 +9,8 @@ import pytest
 import stores
 
 from seit.errors import StoreError
-from seit.store import TokenDataset
+from seit.store import TokenDataset, remote
 from seit.store import manifest as manifests
-from seit.store import remote
 from seit.store.append import append
 from seit.store.remote import upload
 from seit.store.verify import verify
@@ -122,7 +121,7 @@ def test_what_is_another_data_set_or_a_later_state_is_never_replaced(tmp_path, p
     more, _, _ = stores.make(tmp_path / "more", seed=2, train=0, val=8)
     shutil.copytree(tmp_path / "early", tmp_path / "parted")
     append(tmp_path / "parted", {"val": TokenDataset(more, "val")})
-    with pytest.raises(StoreError, match="already holds another token data set|rows of this data set"):
+    with pytest.raises(StoreError, match=r"already holds another token data set|rows of this data set"):
         upload(tmp_path / "parted", place)
     with pytest.raises(StoreError, match="holds rows of this data set that are not here"):
         upload(tmp_path / "early", place)

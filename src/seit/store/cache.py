@@ -20,7 +20,7 @@ from seit.store.manifest import File
 
 FOLDER, TAG, LOCKS = "seit-store-v1", "CACHEDIR.TAG", "locks"
 
-_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Copies that seit made of remote files; see bford.info/cachedir\n"
+_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Copies of remote files by seit; see bford.info/cachedir\n"
 _WHOLE = re.compile(r"[0-9a-f]{64}-[A-Za-z0-9][A-Za-z0-9._-]*")
 _PARTIAL = re.compile(r"\.([0-9a-f]{64})-.*\.tmp")
 _SMALL = 16 << 20  # bytes; hashing that takes about 20 ms
@@ -78,9 +78,7 @@ class Cache:
                 str(error.filename or self.folder),
                 "make room, or set SEIT_CACHE to a folder of your own",
             ) from None
-        raise StoreError(
-            f"others evict {file.file} as soon as it is here", str(self.folder), "enlarge cache_bytes"
-        )
+        raise StoreError(f"others evict {file.file} as soon as it is here", str(self.folder), "enlarge cache_bytes")
 
     def holds(self, file: File) -> bool:
         """Says whether there is a copy of a file."""
@@ -120,9 +118,7 @@ class Cache:
                 name = ""
             yield name
 
-    def _fetch(
-        self, file: File, path: Path, pieces: Callable[[], Iterator[bytes]], where: str, lock: str
-    ) -> None:
+    def _fetch(self, file: File, path: Path, pieces: Callable[[], Iterator[bytes]], where: str, lock: str) -> None:
         if not (self.folder / TAG).exists():
             files.write_bytes(self.folder / TAG, _TAG)
         with files.atomic(path) as partial:
@@ -140,9 +136,11 @@ class Cache:
         self._checked.add(file.file)
 
     def _reserve(self, file: File, partial: Path, where: str, lock: str) -> None:
-        """Makes the partial file at its full size, so that whoever makes room counts it; waits for room if need be."""
+        """Waits for room and makes the partial file, at its full size so that others count it."""
         if file.bytes + len(_TAG) > self.limit:
-            raise StoreError(f"a file of {file.bytes} bytes exceeds the cache of {self.limit}", where, "enlarge cache_bytes")
+            raise StoreError(
+                f"a file of {file.bytes} bytes exceeds the cache of {self.limit}", where, "enlarge cache_bytes"
+            )
         while True:
             with contextlib.suppress(BusyError), self._locked("room"):
                 if self._make_room(file, lock):
@@ -181,7 +179,9 @@ class Cache:
                 left += size
         if left < 0 and not fetching:
             raise StoreError(
-                f"other users' files leave no room for {file.bytes} bytes", str(self.folder), "set another SEIT_CACHE"
+                f"other users' files leave no room for {file.bytes} bytes",
+                str(self.folder),
+                "set another SEIT_CACHE",
             )
         return left >= 0
 

@@ -96,7 +96,7 @@ class RemoteFolder:
         return self.cache.get(file, lambda: self._named_pieces(file, where), where)
 
     def read(self, file: File, reader: Callable[[Path], T]) -> T:
-        """Returns what `reader` makes of the local copy; once more if another process evicted it before it was open.
+        """Returns what `reader` makes of the local copy; again if others evicted it before it was open.
 
         Raises:
             StoreError: as `fetch` and `reader`.
@@ -145,7 +145,7 @@ class RemoteFolder:
         try:
             source = system.open(f"{root}/{name}", "rb", block_size=0)  # 0: one stream, or just what is read
         except FileNotFoundError as error:  # over http whatever failed; the cause tells
-            cause = error.__cause__
+            cause = error.__cause__ or error
             if type(cause).__module__.startswith("aiohttp") and getattr(cause, "status", 0) != 404:
                 raise cause from None
             raise
@@ -198,7 +198,9 @@ def upload(path: str | os.PathLike[str], url: str) -> str:
                 new = file.file in there or _create(system, f"{root}/{file.file}", folder / file.file)
                 if not new and place.fault(file):  # an interrupted push leaves equal files
                     raise StoreError(
-                        f"holds another {file.file}, which no manifest names", url, "remove it, or choose another URL"
+                        f"holds another {file.file}, which no manifest names",
+                        url,
+                        "remove it, or choose another URL",
                     )
                 bar.update(file.bytes)
         _put_manifest(system, target, data, seen)
@@ -265,7 +267,9 @@ def reaching(where: str) -> Iterator[None]:
         raise
     except Exception as error:
         what = " ".join(str(error).split())[:160] or type(error).__name__
-        raise StoreError(f"cannot be reached ({what})", where, "check the URL, the connection and rights") from error
+        raise StoreError(
+            f"cannot be reached ({what})", where, "check the URL, the connection and rights"
+        ) from error
 
 
 def _connect(url: str) -> tuple[Any, str]:

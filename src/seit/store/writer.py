@@ -22,6 +22,7 @@ from seit.errors import StoreError
 from seit.store import encode, staging
 from seit.store import labels as label_columns
 from seit.store import manifest as manifests
+from seit.store.remote import local_folder
 from seit.store.rows import RowTable
 
 
@@ -72,7 +73,8 @@ class TokenWriter:
         vocabulary: int = 0,
         views: int = 1,
     ) -> None:
-        self.out, self.codec, self.codebook = Path(out).absolute(), codec, codebook
+        self.out = local_folder(out, "write it here, then seit push").absolute()
+        self.codec, self.codebook = codec, codebook
         self.partial = self.out.with_name(self.out.name + ".partial")
         self.grid, self.views = (int(grid[0]), int(grid[1])), views
         self.vocabulary = vocabulary if codebook is None else len(codebook)

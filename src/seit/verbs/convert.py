@@ -19,7 +19,7 @@ from seit.store.exports import export_parquet, export_webdataset
 from seit.store.imports import import_folder
 from seit.store.npy import export_npy
 from seit.store.official import export_official, import_official
-from seit.store.remote import is_url
+from seit.store.remote import is_url, local_folder
 from seit.store.save import recode
 from seit.store.writer import disk_errors
 
@@ -63,7 +63,7 @@ def convert(
     known = ["tokens", "official", *_EXPORTS]
     if to not in known:
         raise StoreError(f"there is no format {to!r}", "--to", nearest_names(to, known))
-    out = Path(out)
+    out = local_folder(out, "write it here, then seit push")
     if to == "tokens":
         _to_tokens(source, out, codec, command)
     else:
