@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,19 +124,26 @@ def regrouped(folder: Path, numbers: list[int], rows: int) -> Iterator[Part]:
             order.append(split)
         by_split.setdefault(split, []).append(number)
     for split in order:
-        waiting: list[Part] = []
-        for number in by_split[split]:
-            part = read_part(folder, number)
-            start = 0
-            while start < len(part):
-                stop = min(len(part), start + rows - sum(map(len, waiting)))
-                waiting.append(_cut(part, start, stop))
-                start = stop
-                if sum(map(len, waiting)) == rows:
-                    yield _joined(waiting)
-                    waiting = []
-        if waiting:
+        yield from resized((read_part(folder, number) for number in by_split[split]), rows)
+
+
+def resized(parts: Iterable[Part], rows: int) -> Iterator[Part]:
+    """Joins and cuts consecutive parts of one split into parts of `rows` rows, the last one of fewer."""
+    waiting: list[Part] = []
+    for part in parts:
+        if waiting and waiting[0].split != part.split:
             yield _joined(waiting)
+            waiting = []
+        start = 0
+        while start < len(part):
+            stop = min(len(part), start + rows - sum(map(len, waiting)))
+            waiting.append(_cut(part, start, stop))
+            start = stop
+            if sum(map(len, waiting)) == rows:
+                yield _joined(waiting)
+                waiting = []
+    if waiting:
+        yield _joined(waiting)
 
 
 def _cut(part: Part, start: int, stop: int) -> Part:

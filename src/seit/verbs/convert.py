@@ -15,6 +15,7 @@ from seit.errors import CodecError, StoreError, nearest_names
 from seit.store import TokenDataset, TokenRows
 from seit.store import manifest as manifests
 from seit.store.about import About
+from seit.store.chunks import reading
 from seit.store.exports import export_parquet, export_webdataset
 from seit.store.imports import import_folder
 from seit.store.npy import export_npy
@@ -117,9 +118,12 @@ def _from_official(source: Path, data: list[Path], out: Path, codec: str, comman
     """Reads the official release: sets named by their files, codebook.ckpt beside them if it is there."""
     codebook = None
     if (source / "codebook.ckpt").exists():
-        import torch
+        with reading(source / "codebook.ckpt", "fetch it again"):
+            import torch
 
-        codebook = torch.load(source / "codebook.ckpt", map_location="cpu", weights_only=True).float().numpy()
+            codebook = torch.load(source / "codebook.ckpt", map_location="cpu", weights_only=True).float().numpy()
+            if codebook.ndim != 2:
+                raise ValueError(f"vectors are {list(codebook.shape)}, not [K, d]")
     import_official(
         {path.name.removesuffix(_OFFICIAL).rsplit("-", 1)[-1]: path for path in data},
         out,
