@@ -37,7 +37,7 @@ class Served:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 served.send(self, *answer(self.command, path, body))
 
-            do_HEAD = do_POST = do_GET
+            do_HEAD = do_POST = do_PUT = do_GET
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True

@@ -152,7 +152,7 @@ def test_a_name_from_a_manifest_never_leaves_the_cache(tmp_path, cache):
         ("a" * 64, "../../victim/x-codec.bin"),
         ("A" * 64, "codec.bin"),
     ):
-        with pytest.raises(StoreError, match="is no SHA-256 and bare file name"):
+        with pytest.raises(StoreError, match="is not a SHA-256 and a bare file name"):
             folder.fetch(File(name, 6, sha256))
     assert (tmp_path / "victim" / "x-codec.bin").stat().st_mtime == 1
     assert [path.name for path in (tmp_path / "victim").iterdir()] == ["x-codec.bin"]
@@ -300,6 +300,33 @@ def test_half_fetched_files_stay_while_their_owner_lives_and_go_when_it_is_dead(
     assert (TokenDataset(f"file://{path}").tokenizer_ids([20]) == ids[20]).all()
     assert not partial[0].exists()
     assert (TokenDataset(server.url).tokenizer_ids([0]) == ids[0]).all()
+
+
+@pytest.mark.slow
+def test_killed_fetchers_leave_nothing_wrong_and_nothing_behind(tmp_path, cache, serve):
+    path, ids, _ = stores.make(tmp_path / "out", grid=(32, 32))
+    server = serve(slowly(path))
+    limit = max(shard.data.bytes for shard in TokenDataset(path).manifest.shards) + 2000
+    open_all_the_while = TokenDataset(server.url, "val", cache_bytes=limit)
+    assert (open_all_the_while.tokenizer_ids([3]) == ids[43]).all()
+    context, random = get_context("fork"), np.random.default_rng(0)
+    for _ in range(40):
+        results = context.Queue()
+        rows = random.permutation(52)[:6].tolist()
+        fetchers = [context.Process(target=read_all, args=(server.url, limit, rows, results)) for _ in range(2)]
+        for fetcher in fetchers:
+            fetcher.start()
+        time.sleep(random.random() * 0.3)
+        for fetcher in fetchers:
+            fetcher.kill()
+            fetcher.join()
+        assert (open_all_the_while.tokenizer_ids([5]) == ids[45]).all()
+        assert size_of(cache) <= limit
+    assert list(cache.glob(".*.tmp")), "some were killed while they fetched"
+    for copy in cache.glob("*-*"):
+        copy.unlink()
+    assert (TokenDataset(server.url, cache_bytes=1 << 30).tokenizer_ids(np.arange(52)) == ids).all()
+    assert not list(cache.glob(".*.tmp"))
 
 
 AS_NOBODY = """

@@ -6,6 +6,7 @@ from multiprocessing import get_context
 
 import numpy as np
 import pytest
+import served
 import stores
 
 from seit.errors import StoreError
@@ -36,6 +37,7 @@ def s3():
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         patch.setenv(name, "testing")
     patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    fsspec.filesystem("s3").clear_instance_cache()
     fsspec.filesystem("s3").mkdir("seit-test")
     yield "s3://seit-test"
     patch.undo()
@@ -212,3 +214,35 @@ def test_s3_refuses_a_manifest_where_another_one_appeared_meanwhile(tmp_path, s3
         upload(path, place)
     system, root = fsspec.core.url_to_fs(place)
     assert system.cat_file(f"{root}/{manifests.NAME}") == b"another's"
+
+
+@pytest.mark.slow
+def test_a_store_that_knows_no_conditions_takes_a_push_all_the_same(tmp_path, monkeypatch):
+    pytest.importorskip("s3fs", reason="needs s3fs")
+    objects, refused = {}, set()
+    unknown = b"<Error><Code>NotImplemented</Code><Message>A header you provided</Message></Error>"
+
+    def answer(method, path, body):
+        if method == "PUT" and path not in refused:
+            refused.add(path)
+            return 501, {"Content-Type": "application/xml"}, unknown
+        if method == "PUT":
+            objects[path] = body
+            return 200, {"ETag": '"x"'}, b""
+        if path in objects:
+            return 200, {"ETag": '"x"', "Last-Modified": "Fri, 27 Nov 2026 10:00:00 GMT"}, objects[path]
+        return (200, {}, b"<ListBucketResult/>") if path == "/old" else (404, {}, b"")
+
+    server = served.Served(answer)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+    fsspec.filesystem("s3").clear_instance_cache()
+    path = narrow(tmp_path / "out")
+    upload(path, "s3://old/toy")
+    assert refused == {f"/old/toy/{name}" for name in named(path)}
+    assert objects == {f"/old/toy/{name}": (path / name).read_bytes() for name in named(path)}
+    server.close()
+    fsspec.filesystem("s3").clear_instance_cache()

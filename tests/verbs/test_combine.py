@@ -61,6 +61,6 @@ def test_what_cannot_be_combined_is_refused(tokens, tmp_path):
         seit.subset(tokens, tmp_path / "x", classes=["cirle"])
     with pytest.raises(StoreError, match="no split 'test'"):
         seit.subset(tokens, tmp_path / "x", split="test")
-    with pytest.raises(StoreError, match="is no URL; give hf://datasets/OWNER/NAME"):
+    with pytest.raises(StoreError, match="is not a URL; give hf://datasets/OWNER/NAME"):
         seit.push(tokens, str(tmp_path / "x"))
     assert not (tmp_path / "x").exists()

@@ -87,7 +87,7 @@ class Cache:
     def _place(self, file: File) -> Path:
         name = f"{file.sha256}-{file.file}"
         if not _WHOLE.fullmatch(name):
-            raise StoreError("is no SHA-256 and bare file name", name[:80], "do not use this manifest")
+            raise StoreError("is not a SHA-256 and a bare file name", name[:80], "do not use this manifest")
         return self.folder / name
 
     def _whole(self, file: File, path: Path) -> bool:

@@ -193,7 +193,7 @@ def tidied(chunk: Chunk) -> np.ndarray | None:
 
 
 def _text(label: object) -> str | None:
-    """Returns a class name, "" for one that is missing, None for what is no name."""
+    """Returns a class name, "" for a missing one, None for anything else."""
     if label is None or label != label:
         return ""
     if isinstance(label, bytes):

@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -178,7 +179,7 @@ def upload(path: str | os.PathLike[str], url: str) -> str:
         The URL.
 
     Raises:
-        StoreError: the folder is no data set or is damaged, the URL holds another one, or it cannot be written.
+        StoreError: the folder holds no data set or a damaged one, or the URL another one, or it cannot be written.
     """
     folder, url = local_folder(path, "push a folder"), url.rstrip("/")
     data, manifest = whole(folder)
@@ -217,7 +218,7 @@ def whole(folder: Path) -> tuple[bytes, Manifest]:
         StoreError: there is no data set, or a file is damaged.
     """
     path = folder / manifests.NAME
-    manifests.read(path)  # says what is wrong with a folder that is no data set
+    manifests.read(path)  # says what is wrong with a folder that holds none
     data = path.read_bytes()
     manifest = manifests.from_bytes(data, str(path))
     for file in manifest.files:
@@ -279,15 +280,13 @@ def _connect(url: str) -> tuple[Any, str]:
     except ImportError:
         raise StoreError("needs fsspec", url, "pip install fsspec (and s3fs for s3://)") from None
     if url.startswith("file://") and not url.startswith("file:///"):
-        raise StoreError("is no file URL", url, "write file:///, then the path from the root on")
-    try:
-        with reaching(url):
+        raise StoreError("is not a file URL", url, "write file:///, then the path from the root on")
+    with reaching(url):
+        try:
             system, root = fsspec.core.url_to_fs(url)
-            system.invalidate_cache()  # one object serves the whole process, and remembers old listings
-    except StoreError as error:
-        if isinstance(error.__cause__, ImportError | ValueError):
-            raise StoreError(error.what.replace("reached", "opened"), url, "install what it names") from None
-        raise
+        except (ImportError, ValueError) as error:
+            raise StoreError(f"cannot be opened ({str(error)[:160]})", url, "install what it names") from None
+        system.invalidate_cache()  # one object serves the whole process, and remembers old listings
     return system, root
 
 
@@ -329,22 +328,28 @@ def _create(system: Any, target: str, source: Path) -> bool:
         with files.atomic(target) as temporary:
             shutil.copyfile(source, temporary)
         return True
-    try:
-        system.put_file(str(source), target, mode="create")
-    except FileExistsError:
-        return False
-    return True
+    return _if_unchanged(partial(system.put_file, str(source), target), mode="create")
 
 
 def _put_manifest(system: Any, target: str, data: bytes, seen: dict[str, Any] | None) -> None:
-    """Puts the manifest, on condition that nothing happened since `seen`, where the store takes conditions."""
+    """Puts the manifest in its place, provided that nothing came there since `seen`."""
     if _is_local(system):
         return files.write_bytes(target, data)
     condition = {"mode": "create"} if seen is None else {"IfMatch": seen["ETag"]} if "s3" in system.protocol else {}
+    if not _if_unchanged(partial(system.pipe_file, target, data), **condition):
+        url = system.unstrip_protocol(target)
+        raise StoreError("was put there by another process meanwhile", url, "look, and push again")
+
+
+def _if_unchanged(put: Callable[..., Any], **condition: str) -> bool:
+    """Puts on a condition, or without one where the store knows none; returns False if it does not hold."""
     try:
-        system.pipe_file(target, data, **condition)
+        put(**condition)
     except OSError as error:
-        if isinstance(error, FileExistsError) or "PreconditionFailed" in str(error.__cause__):
-            url = system.unstrip_protocol(target)
-            raise StoreError("was put there by another process meanwhile", url, "look, and push again") from None
-        raise
+        code = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
+        if isinstance(error, FileExistsError) or code == "PreconditionFailed":
+            return False
+        if code != "NotImplemented":
+            raise
+        put()
+    return True

@@ -38,12 +38,12 @@ def push(
         StoreError: no data set, the URL holds another one, or it cannot be written.
     """
     if not is_url(url):
-        raise StoreError("is no URL", url, f"give {_HUB}OWNER/NAME or s3://bucket/folder")
+        raise StoreError("is not a URL", url, f"give {_HUB}OWNER/NAME or s3://bucket/folder")
     if url.startswith(_HUB):
         repo = url.removeprefix(_HUB).rstrip("/")
         return {"url": push_to_hub(tokens, repo, private=not public, license=license, overwrite=overwrite)}
     if url.startswith("hf://"):
-        raise StoreError("is no data set repository", url, f"give {_HUB}OWNER/NAME")
+        raise StoreError("is not a data set repository", url, f"give {_HUB}OWNER/NAME")
     if overwrite:
         raise StoreError("replaces nothing outside of the hub", "--overwrite", "choose another URL")
     return {"url": upload(tokens, url)}
