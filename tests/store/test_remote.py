@@ -334,9 +334,9 @@ import os, sys
 import numpy as np
 from seit.errors import SeitError
 from seit.store import TokenDataset
-url, split = sys.argv[1:]
+url, split, limit = sys.argv[1:]
 TokenDataset(url.removeprefix("file://")).ids([0])
-data = TokenDataset(url, split)  # all is imported now; the packages may lie where nobody else may read
+data = TokenDataset(url, split, int(limit))  # all is imported now; the packages may lie where nobody else may read
 os.setuid(65534)
 try:
     print(data.ids(np.arange(len(data))).sum())
@@ -353,10 +353,9 @@ def test_another_users_cache_is_read_and_says_so_where_it_cannot_be_written(tmp_
     url = f"file://{path}"
     whole = TokenDataset(url, "val").ids(np.arange(12)).sum()
 
-    def read(split):
-        done = subprocess.run(
-            [sys.executable, "-c", AS_NOBODY, url, split], capture_output=True, text=True, env=os.environ
-        )
+    def read(split, limit=1 << 30):
+        program = [sys.executable, "-c", AS_NOBODY, url, split, str(limit)]
+        done = subprocess.run(program, capture_output=True, text=True, env=os.environ)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
@@ -364,8 +363,16 @@ def test_another_users_cache_is_read_and_says_so_where_it_cannot_be_written(tmp_
     assert "Permission denied; make room, or set SEIT_CACHE to a folder of your own" in read("train")
     for folder in (cache, cache / "locks"):
         folder.chmod(0o777)
-    expected = TokenDataset(path, "train")
-    assert read("train") == str(expected.ids(np.arange(40)).sum())
+    expected = str(TokenDataset(path, "train").ids(np.arange(40)).sum())
+    assert read("train") == expected
+    for copy in cache.glob("*-*"):  # root's now, in a folder where nobody may remove what is root's
+        copy.unlink()
+    assert TokenDataset(url, "val").ids([0]).shape == (1, 8, 8)
+    (cache / f".{'a' * 64}-dead.1.tmp").write_bytes(bytes(9000))
+    cache.chmod(0o1777)
+    tight = TokenDataset(path).manifest.shards[0].data.bytes + 1000
+    assert "other users' files leave no room" in read("train", tight)
+    assert read("train", tight + 30_000) == expected
 
 
 # Servers that fail

@@ -158,25 +158,27 @@ class Cache:
         Raises:
             StoreError: there cannot be room: other users' files take it up.
         """
-        kept, fetching = [], 0
+        left, kept, fetching = self.limit - len(_TAG) - file.bytes, [], False
         for entry in os.scandir(self.folder):
             partial = _PARTIAL.fullmatch(entry.name)
             with contextlib.suppress(FileNotFoundError):  # another process makes room as well
                 if not (partial or _WHOLE.fullmatch(entry.name)) or not entry.is_file(follow_symlinks=False):
                     continue
                 state = entry.stat(follow_symlinks=False)
+                left -= state.st_size
                 if partial is None:
                     kept.append((state.st_mtime, state.st_size, entry.path))
-                elif not self._abandoned(entry.path, partial[1][:2], lock):
-                    fetching += state.st_size
-        left = self.limit - len(_TAG) - file.bytes - fetching - sum(size for _, size, _ in kept)
+                    continue
+                try:  # whoever fetches a file holds its lock, and the one that we hold is nobody else's
+                    its = partial[1][:2]
+                    with contextlib.nullcontext(its) if its == lock else self._locked(its) as held:
+                        left += self._removed(entry.path, state.st_size) if held else 0
+                except BusyError:
+                    fetching = True
         for _, size, path in sorted(kept):
             if left >= 0:
                 break
-            with contextlib.suppress(PermissionError):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
-                left += size
+            left += self._removed(path, size)
         if left < 0 and not fetching:
             raise StoreError(
                 f"other users' files leave no room for {file.bytes} bytes",
@@ -185,11 +187,13 @@ class Cache:
             )
         return left >= 0
 
-    def _abandoned(self, partial: str, its_lock: str, lock: str) -> bool:
-        """Removes a partial file whose owner is dead, which no longer holds its lock; `lock` is the one we hold."""
+    @staticmethod
+    def _removed(path: str, size: int) -> int:
+        """Removes a file; returns its size, 0 if it is another user's and has to stay."""
         try:
-            with contextlib.nullcontext() if its_lock == lock else files.lock(self.folder / LOCKS / its_lock):
-                os.unlink(partial)
-        except (BusyError, PermissionError):
-            return False
-        return True
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        except PermissionError:
+            return 0
+        return size
