@@ -23,7 +23,7 @@ FOLDER, TAG, LOCKS = "seit-store-v1", "CACHEDIR.TAG", "locks"
 _TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Copies of remote files by seit; see bford.info/cachedir\n"
 _WHOLE = re.compile(r"[0-9a-f]{64}-[A-Za-z0-9][A-Za-z0-9._-]*")
 _PARTIAL = re.compile(r"\.([0-9a-f]{64})-.*\.tmp")
-_SMALL = 16 << 20  # bytes; hashing that takes about 20 ms
+_SMALL = 16 << 20  # bytes that are hashed in no time
 _PAUSE = 0.05  # seconds between two looks at what another process does
 _ATTEMPTS = 8
 
@@ -41,7 +41,7 @@ class Cache:
         except RuntimeError:
             raise StoreError("there is no home folder", "cache", "set SEIT_CACHE to a folder") from None
         self.limit, self.folder = limit, below.absolute() / FOLDER
-        self._checked: set[str] = set()  # names of small files whose hash was compared since this was made
+        self._checked: set[str] = set()  # hashes of small files that were compared since this was made
 
     def get(self, file: File, pieces: Callable[[], Iterator[bytes]], where: str) -> Path:
         """Returns the local copy of a file, fetching it if there is none that is whole.
@@ -94,11 +94,11 @@ class Cache:
         try:
             if path.stat().st_size != file.bytes:
                 return False
-            if file.bytes <= _SMALL and file.file not in self._checked:
+            if file.bytes <= _SMALL and file.sha256 not in self._checked:
                 with open(path, "rb") as source:
                     if hashlib.file_digest(source, "sha256").hexdigest() != file.sha256:
                         return False
-                self._checked.add(file.file)
+                self._checked.add(file.sha256)
         except FileNotFoundError:
             return False
         return True
@@ -133,7 +133,7 @@ class Cache:
                     out.write(piece)
             if size != file.bytes or digest.hexdigest() != file.sha256:
                 raise StoreError("is not what its manifest says", where, "upload the data set again")
-        self._checked.add(file.file)
+        self._checked.add(file.sha256)
 
     def _reserve(self, file: File, partial: Path, where: str, lock: str) -> None:
         """Waits for room and makes the partial file, at its full size so that others count it."""
