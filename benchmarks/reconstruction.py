@@ -86,7 +86,7 @@ def main() -> None:
         dataset = TokenDataset(out)
         rows = np.arange(len(dataset))[4::5] if options.held_out else np.arange(len(dataset))
         decoded = decode_rows(dataset, tokenizer_of(dataset), rows)
-        budgets = np.concatenate([np.diff(dataset.reader(s).offsets) + 4 for s in dataset.manifest.shards])[rows]
+        budgets = dataset.bytes_at(rows) + 4
         names, preprocessing = dataset.names(rows), dataset.tokenizer["preprocessing"]
     places = {name: i for i, name in enumerate(source.names)}
     figures: dict[str, list[tuple[float, ...]]] = {kind: [] for kind in ("ids", *FORMATS)}

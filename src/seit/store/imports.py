@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from seit.errors import StoreError
 from seit.progress import progress
 from seit.store.about import About
-from seit.store.manifest import MAX_CELLS, MAX_VOCABULARY
+from seit.store.entries import MAX_CELLS, MAX_VOCABULARY
 from seit.store.rows import RowTable
 from seit.store.token_rows import hashed
 from seit.store.writer import TokenWriter

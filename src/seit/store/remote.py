@@ -16,7 +16,7 @@ from typing import Any
 from seit import files
 from seit.errors import StoreError
 from seit.store import manifest as manifests
-from seit.store.manifest import File, Manifest
+from seit.store.entries import MAX_MANIFEST_BYTES, File, Manifest
 
 DEFAULT_BYTES = 50 << 30
 _ABANDONED = 3600  # seconds after which a half-fetched file has nobody who fetches it
@@ -51,7 +51,7 @@ class RemoteFolder:
         """
         where = f"{self.url}/{manifests.NAME}"
         try:
-            if self.system.size(f"{self.root}/{manifests.NAME}") > manifests.MAX_MANIFEST_BYTES:
+            if self.system.size(f"{self.root}/{manifests.NAME}") > MAX_MANIFEST_BYTES:
                 raise StoreError("is too large for a manifest", where, "check the URL")
             data = self.system.cat_file(f"{self.root}/{manifests.NAME}")
         except FileNotFoundError:
