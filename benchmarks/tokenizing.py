@@ -1,6 +1,6 @@
 """Times `seit tokenize` against its parts: is the encoder ever starved, and is anything lost around decoding?
 
-    python benchmarks/tokenize.py --json [--quick] [--device cuda]
+    python benchmarks/tokenizing.py --json [--quick] [--device cuda]
 
 Throughputs as ratios, each the median of interleaved pairs on the same images, with quartiles:
 
