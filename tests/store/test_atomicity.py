@@ -1,11 +1,10 @@
 import errno
-import importlib.util
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import stores
+from stress import store_kills
 
 from seit import files
 from seit.errors import BusyError, StoreError
@@ -13,14 +12,9 @@ from seit.store import TokenDataset
 from seit.store.append import append
 from seit.store.verify import verify
 
-KILLS = Path(__file__).parents[2] / "benchmarks" / "kills.py"
-
 
 def test_killed_writers_lose_and_double_nothing():
-    spec = importlib.util.spec_from_file_location("kills", KILLS)
-    kills = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(kills)
-    counts = kills.run(5)
+    counts = store_kills.run(5)
     assert counts["killed_alive"] == 5
     assert counts["found_old"] + counts["found_new"] == counts["rounds"]
 

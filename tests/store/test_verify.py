@@ -1,19 +1,16 @@
 import contextlib
-import importlib.util
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import stores
+from stress import corruptions
 
 from seit.errors import SeitError, StoreError
 from seit.store import TokenDataset
 from seit.store.repair import repair
 from seit.store.staging import Part
 from seit.store.verify import verify
-
-CORRUPTIONS = Path(__file__).parents[2] / "benchmarks" / "corruptions.py"
 
 
 def flip(path, place, bit=0x40):
@@ -85,9 +82,6 @@ def test_the_damaged_row_is_named(whole):
 
 
 def test_random_corruptions_are_all_reported_and_none_crashes_a_reader():
-    spec = importlib.util.spec_from_file_location("corruptions", CORRUPTIONS)
-    corruptions = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(corruptions)
     found = corruptions.run(160, seed=1)
     assert found["reported"] == found["corruptions"] == 160
     assert (found["missed"], found["crashed"]) == (0, 0)

@@ -1,6 +1,6 @@
 """Kills `seit tokenize` at random moments; what it ends with must be what an undisturbed run gives, byte for byte.
 
-    python benchmarks/tokenize_kills.py DATA [--kills 20] [--quick]
+    python tests/stress/tokenize_kills.py DATA [--kills 20] [--quick]
 
 DATA holds `cifar10/` (scripts/cifar10.py), `tiny-imagenet-50/` and `imagenet-samples-500/` (docs/data.md); those
 that are there are joined in one list of paths and tokenized by patch4 at 32 pixels. Both runs are the command

@@ -1,6 +1,6 @@
 """Damages payloads and codec files for as long as told; a decoder must refuse them or return ids in range.
 
-    python benchmarks/codec_fuzz.py --seconds 60 [--seed 0] [--json]
+    python tests/stress/codec_fuzz.py --seconds 60 [--seed 0] [--json]
 
 Prints, for each code and kind of damage, how many were tried, refused, silent (decoded to wrong ids) and harmless
 (decoded to the right ones). Whatever else happens (another exception, an id out of range, an endless loop) ends the
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "codecs"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "codecs"))
 from made_codecs import codec, smooth_ids
 
 from seit import codecs

@@ -1,7 +1,7 @@
 """Changes one byte of a token data set, again and again: does `verify` name the file, and what does a reader do?
 
-    python benchmarks/corruptions.py --count 1000        # random bytes of random files
-    python benchmarks/corruptions.py --every             # every byte of every file of a tiny store, one bit each
+    python tests/stress/corruptions.py --count 1000        # random bytes of random files
+    python tests/stress/corruptions.py --every             # every byte of every file of a tiny store, one bit each
 
 Half of the corruptions hit a store whose images decode alone (32 x 32 ids), half one whose images share blocks
 (8 x 8). Reads run in forked children, so that a crash is counted and ends nothing else. A plain read may return

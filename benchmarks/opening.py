@@ -59,13 +59,13 @@ print(json.dumps([owned[1] - owned[0], owned[1], len(positions) * size / (time.p
 
 def opening(path: Path, name: str) -> dict[str, float]:
     """Opens a store, over what the imports cost; best of three."""
-    seconds, mb, first, first_mb, found, row = min(_run(OPEN, path) for _ in range(3))
+    seconds, mb, first, first_mb, rows, row = min(_run(OPEN, path) for _ in range(3))
     return {
         f"open_seconds_{name}": seconds,
         f"open_rss_anon_mb_{name}": mb,
         f"open_and_first_row_seconds_{name}": seconds + first,
         f"open_and_first_row_rss_anon_mb_{name}": first_mb,
-        f"open_rows_{name}": found,
+        f"open_rows_{name}": rows,
         f"row_microseconds_{name}": row,
     }
 

@@ -1,23 +1,49 @@
-"""What a user would pick instead: the same ids and labels in other containers, as their own manuals suggest.
+"""Measures what one would pick instead of the store: the same ids and labels in other containers.
 
-A rival is a function that writes rows into a folder and returns how to open them; it is skipped where its package
-is not installed. All read through their Python API, one core, ids returned as arrays.
+    python benchmarks/instead.py --json [--quick] [--data DIR] [--work DIR]
+
+A rival is a function that writes rows into a folder, as its own manual suggests, and returns how to open them; it
+is skipped where its package is not installed (`pip install -e ".[bench]"`). All read through their Python API, on
+one core, ids returned as arrays. --quick: 4,000 rows instead of 100,000, and fewer rounds. DIR as for store.py.
 """
 
 from __future__ import annotations
 
+import argparse
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import harness
+import ids as id_sets
+import made
 import numpy as np
-from store_speed import in_turns
 
 from seit.store import TokenDataset
 
 Rows = Callable[[np.ndarray], Any]
 Opened = Callable[[], Rows]
+
+
+def main() -> None:
+    """Prints one JSON document."""
+    parser = harness.parser(__doc__, "a minute, on fewer rows", pictures=True)
+    harness.run(__file__, parser.parse_args(), measure)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Writes every rival's container and ours, and reads them in turns."""
+    rows, seconds = (4000, 5) if options.quick else (100_000, 60)
+    with tempfile.TemporaryDirectory(dir=options.work) as folder:
+        scratch = Path(folder)
+        photos = id_sets.load(options.data, options.work or scratch, ("photos",))["photos"]
+        with harness.one_core():
+            ours = made.write_store(scratch / "ours", photos, rows)
+            distinct = np.concatenate([photos.fit, photos.held])
+            table = compare(*made.resampled(photos, rows), distinct, ours, scratch, seconds)
+    return {"rows": rows, "instead": table}
 
 
 def raw_memmap(folder: Path, ids: np.ndarray, labels: np.ndarray) -> Opened:
@@ -93,8 +119,8 @@ def lmdb_zstd(folder: Path, ids: np.ndarray, labels: np.ndarray) -> Opened:
         unpacker = zstandard.ZstdDecompressor()
 
         def read(rows: np.ndarray) -> Any:
-            found = [unpacker.decompress(txn.get(int(i).to_bytes(4, "big"))[2:]) for i in rows]
-            return np.frombuffer(b"".join(found), ids.dtype).reshape(len(rows), *ids.shape[1:])
+            unpacked = [unpacker.decompress(txn.get(int(i).to_bytes(4, "big"))[2:]) for i in rows]
+            return np.frombuffer(b"".join(unpacked), ids.dtype).reshape(len(rows), *ids.shape[1:])
 
         return read
 
@@ -223,7 +249,8 @@ def compare(
         seconds: for random batches of 256, and again for shuffled epochs in batches of 1024.
 
     Returns:
-        name -> bytes_per_image, open_s (with the first row), random and epoch as `in_turns`, or why it is missing.
+        name -> bytes_per_image, open_s (with the first row), random and epoch as `harness.in_turns`, or why it is
+        missing.
     """
     table, reads = {}, {}
     for name, rival in [*RIVALS.items(), ("ours", None)]:
@@ -248,7 +275,7 @@ def compare(
         ("epoch", lambda: rng.permutation(len(ids))[:1024], 1024),
     ):
         works = {name: (lambda read=read, draw=draw: read(draw()), count) for name, read in reads.items()}
-        for name, speeds in in_turns(works, seconds, "ours").items():
+        for name, speeds in harness.in_turns(works, "ours", seconds).items():
             table[name][kind] = speeds
     return table
 
@@ -257,3 +284,7 @@ def _open(opened: Opened, size: int) -> float:
     start = time.perf_counter()
     opened()(np.array([size // 2]))
     return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """Times `seit tokenize` against its parts: is the encoder ever starved, and is anything lost around decoding?
 
-    python benchmarks/tokenize.py --json [--quick] [--device cuda]
+    python benchmarks/tokenizing.py --json [--quick] [--device cuda]
 
 Throughputs as ratios, each the median of interleaved pairs on the same images, with quartiles:
 
@@ -20,7 +20,6 @@ two free cores.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import shutil
 import statistics
@@ -30,11 +29,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import harness
 import numpy as np
 import search_share
 import torch
 
-from seit.device import keep_memory, machine, resolve
+from seit.device import keep_memory
 from seit.images import Preparation, Source, Views, open_source, prepare
 from seit.images.prepare import Facts
 from seit.progress import quiet
@@ -74,29 +74,23 @@ class _Pending:
 
 def main() -> None:
     """Prints one JSON document."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print JSON on one line")
-    parser.add_argument("--quick", action="store_true", help="fewer images, about a minute")
-    parser.add_argument("--device", default="auto", help="where the real encoder runs")
-    parser.add_argument("--pairs", type=int, default=10, help="of every ratio")
+    parser = harness.parser(__doc__, "fewer images, about a minute", device=True)
+    parser.add_argument("--pairs", type=int, default=10, help="rounds of every ratio")
     parser.add_argument("--workers", type=int, default=cores(), help="decode processes")
-    options = parser.parse_args()
+    harness.run(__file__, parser.parse_args(), measure)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Measures the job against its parts."""
     quiet()
-    device = resolve(options.device)
+    quick, device, pairs, workers = options.quick, options.device, options.pairs, options.workers
     fast = device != "cpu"
+    few = (512 if fast else 2) if quick else (4096 if fast else 32)
+    many = (48 if quick else 840) * (4 if fast else 1)
     with tempfile.TemporaryDirectory() as folder:
-        few = (512 if fast else 2) if options.quick else (4096 if fast else 32)
-        many = 48 if options.quick else 840
-        result = {
-            "schema": 1,
-            **over_encoder(Path(folder), few, options.pairs, options.workers, device),
-            **over_image_io(
-                Path(folder), many * (4 if fast else 1), options.pairs, options.workers, not options.quick
-            ),
-        }
-    search = search_share.measure(options.quick, device)
-    result |= search | {"quick": options.quick, "workers": options.workers, "machine": machine(device)}
-    print(json.dumps(result) if options.json else json.dumps(result, indent=2))
+        encoder = over_encoder(Path(folder), few, pairs, workers, device)
+        image_io = over_image_io(Path(folder), many, pairs, workers, not quick)
+    return {**encoder, **image_io, **search_share.measure(options), "workers": workers}
 
 
 def over_encoder(folder: Path, images: int, pairs: int, workers: int, device: str) -> dict[str, Any]:
@@ -117,9 +111,8 @@ def over_encoder(folder: Path, images: int, pairs: int, workers: int, device: st
 
     # Below the number from which on the job takes processes, it takes threads.
     with Decoders(HOW, plan.batch, workers if device != "cpu" else 0) as decoders:
-        found = ratios(pairs, bare, lambda: job(folder, plan, encoder, decoders))
-    per_second = {"encoder_images_per_s": images / found.pop("bare_s")}
-    return named("end_to_end_over_encoder", found) | per_second
+        result = compared("end_to_end_over_encoder", bare, lambda: job(folder, plan, encoder, decoders), pairs)
+    return {**result, "encoder_images_per_s": images / result.pop("bare_s")}
 
 
 def over_image_io(folder: Path, images: int, pairs: int, workers: int, device: bool) -> dict[str, Any]:
@@ -138,17 +131,16 @@ def over_image_io(folder: Path, images: int, pairs: int, workers: int, device: b
             job(folder, plan, Waiting(seconds), decoders)
 
         free()
-        found = ratios(pairs, bare, free)
-        seconds = found.pop("bare_s")
-        result = named("end_to_end_over_image_io", found)
+        result = compared("end_to_end_over_image_io", bare, free, pairs)
+        seconds = result.pop("bare_s")
         result["image_io_images_per_s"] = images / seconds
         result["image_io_cpu_ms_per_image"] = round(1000 * statistics.median(cpu) / images, 2)
         if device:
             whole = 1.25 * seconds
             batches = sum(-(-len(shard.images) // plan.batch) for shard in plan.shards)
-            slow = ratios(pairs, lambda: time.sleep(whole), lambda: free(whole / batches))
-            slow.pop("bare_s")
-            result |= named("end_to_end_over_device", slow)
+            waiting, job_of_it = lambda: time.sleep(whole), lambda: free(whole / batches)
+            result |= compared("end_to_end_over_device", waiting, job_of_it, pairs)
+            del result["bare_s"]
     return result
 
 
@@ -170,37 +162,11 @@ def job(folder: Path, plan: Plan, encoder: Any, decoders: Decoders) -> None:
     shutil.rmtree(writer.partial)
 
 
-def ratios(pairs: int, bare: Callable[[], None], whole: Callable[[], None]) -> dict[str, Any]:
-    """Returns the median of bare seconds over whole seconds, its quartiles and the median bare seconds."""
-    bare()
-    whole()
-    times = [(spent(bare), spent(whole)) if number % 2 else spent_swapped(bare, whole) for number in range(pairs)]
-    found = [first / second for first, second in times]
-    low, middle, high = statistics.quantiles(found, n=4, method="inclusive")
-    return {
-        "median": round(middle, 4),
-        "quartiles": [round(low, 4), round(high, 4)],
-        "pairs": pairs,
-        "bare_s": statistics.median(first for first, _ in times),
-    }
-
-
-def spent(work: Callable[[], None]) -> float:
-    """Returns the seconds that a call takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def spent_swapped(bare: Callable[[], None], whole: Callable[[], None]) -> tuple[float, float]:
-    """Times both, the second first: every other pair, so that a machine that slows down favours neither."""
-    second = spent(whole)
-    return spent(bare), second
-
-
-def named(name: str, found: dict[str, Any]) -> dict[str, Any]:
-    """Returns a ratio under its name, and its spread beside it."""
-    return {name: found.pop("median"), f"{name}_spread": found}
+def compared(name: str, bare: Callable[[], None], whole: Callable[[], None], pairs: int) -> dict[str, Any]:
+    """Returns the speed of the whole over that of the bare work under a name, its spread, and bare seconds."""
+    timed = harness.in_turns({"bare": (bare, 1), "whole": (whole, 1)}, "bare", 0, pairs)
+    spread = {"quartiles": timed["whole"]["quartiles"], "pairs": pairs}
+    return {name: timed["whole"]["of_bare"], f"{name}_spread": spread, "bare_s": 1 / timed["bare"]["per_s"]}
 
 
 def photos(folder: Path, count: int) -> Source:

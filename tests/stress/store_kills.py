@@ -3,7 +3,7 @@
 Each round a forked child writes a small token data set (or appends to one) and is killed with SIGKILL. Afterwards
 the folder must be absent, the old data set or the new one; a second call must finish it, every row exactly once.
 
-    python benchmarks/kills.py --rounds 100
+    python tests/stress/store_kills.py --rounds 100
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Each attempt is a forked child, so that imports are not repeated; after a kill t
 checkpoint, now and then with the newest one cut short before. What a run must carry over is on: an average of the
 weights, accumulation, stochastic depth, a learned table, and mixing.
 
-    python benchmarks/train_kills.py --kills 20 --json
+    python tests/stress/train_kills.py --kills 20 --json
 """
 
 from __future__ import annotations
