@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
-import platform
 import random
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import harness
 import numpy as np
 import timm
 import torch
@@ -40,48 +40,39 @@ CHUNK = 65_536  # rows staged at a time
 
 def main() -> None:
     """Prints one JSON document."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print JSON only")
-    parser.add_argument("--quick", action="store_true", help="fewer passes, under a minute")
-    parser.add_argument("--device", default="cpu", help="where the token pipeline runs")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    passes = 3 if options.quick else 10
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+    options = harness.parser(__doc__, "fewer passes, under a minute", device=True).parse_args()
+    harness.run(__file__, options, measure)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns milliseconds an image of each way."""
+    passes, device = 3 if options.quick else 10, options.device
+    with tempfile.TemporaryDirectory() as folder, harness.one_core(), torch.inference_mode():
         data = write_store(Path(folder) / "tokens")
-        result = {
-            "schema": 1,
-            "token_ms_per_image": token_ms(data, ROWS, passes, options.device),
-            "token_ms_per_image_batch16": token_ms(data, 16, passes, options.device),
-            "token_torch_ms_per_image": token_ms(data, ROWS, passes, options.device, learned=True),
+        return {
+            "token_ms_per_image": token_ms(data, ROWS, passes, device),
+            "token_ms_per_image_batch16": token_ms(data, 16, passes, device),
+            "token_torch_ms_per_image": token_ms(data, ROWS, passes, device, learned=True),
             "decode_ms_per_image": best(lambda: data.ids(order(0)), passes) / ROWS,
             "naive_ms_per_image": naive_ms(data, 8 if options.quick else 64),
             "pixel_ms_per_image": pixel_ms(28 if options.quick else 140),
-            "device": options.device,
-            "clock": "cpu time" if options.device == "cpu" else "wall",
+            "device": device,
+            "clock": "cpu time" if device == "cpu" else "wall",
             "threads": 1,
             "passes": passes,
-            "machine": platform.processor() or platform.machine(),
-            "torch": torch.__version__,
         }
-    rounded = {key: round(value, 4) if isinstance(value, float) else value for key, value in result.items()}
-    if options.json:
-        print(json.dumps(rounded))
-    else:
-        for key, value in rounded.items():
-            print(f"{key:28} {value}")
 
 
 def best(work: Callable[[], object], passes: int, device: str = "cpu") -> float:
     """Returns the milliseconds of the fastest of `passes` calls, after one that warms up."""
     clock = time.process_time if device == "cpu" else time.perf_counter
     work()
-    found = []
+    times = []
     for _ in range(passes):
         start = clock()
         work()
-        found.append(clock() - start)
-    return min(found) * 1000
+        times.append(clock() - start)
+    return min(times) * 1000
 
 
 def order(seed: int) -> np.ndarray:

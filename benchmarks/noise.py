@@ -10,8 +10,9 @@ decoded one without noise. Two units: "rms", one for all channels, the codebook'
 from __future__ import annotations
 
 import argparse
-import json
+from typing import Any
 
+import harness
 import numpy as np
 import torch
 
@@ -25,22 +26,19 @@ STDS = (1.0, 0.5, 0.25, 0.1)
 
 def main() -> None:
     """Prints one JSON document."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print JSON only")
-    parser.add_argument("--quick", action="store_true", help="three photos instead of all")
+    parser = harness.parser(__doc__, "three photos instead of all")
     parser.add_argument("--tokenizer", default="patch8", help="a bundled name or a file")
-    options = parser.parse_args()
+    harness.run(__file__, parser.parse_args(), measure)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the figures of one tokenizer."""
     tokenizer = tokenizers.load(options.tokenizer)
     with torch.inference_mode():
-        result = {"schema": 1, "tokenizer": options.tokenizer, **measured(tokenizer, 3 if options.quick else 100)}
-    if options.json:
-        print(json.dumps(result))
-    else:
-        for key, value in result.items():
-            print(f"{key:28} {value}")
+        return {"tokenizer": options.tokenizer, **measured(tokenizer, 3 if options.quick else 100)}
 
 
-def measured(tokenizer: tokenizers.Tokenizer, most: int) -> dict[str, object]:
+def measured(tokenizer: tokenizers.Tokenizer, most: int) -> dict[str, Any]:
     """Returns the mean PSNR in dB of the decoded pictures for each unit and standard deviation."""
     photos = list(open_source("photos"))[:most]
     views = np.stack([to_view(decode(photo.read(), photo.name), tokenizer.preprocessing) for photo in photos])
@@ -52,7 +50,7 @@ def measured(tokenizer: tokenizers.Tokenizer, most: int) -> dict[str, object]:
     noise = full.movedim(-1, 1) + channel[:, :, None, None]
     units = {"rms": table.square().mean().sqrt(), "channel": table.square().mean(0).sqrt()[:, None, None]}
     spread = vectors.std((0, 2, 3))
-    found: dict[str, object] = {
+    figures: dict[str, Any] = {
         "photos": len(ids),
         "rms_entry": round(float(units["rms"]), 4),
         "channel_spread": [round(float(spread.min()), 3), round(float(spread.max()), 3)],
@@ -60,8 +58,8 @@ def measured(tokenizer: tokenizers.Tokenizer, most: int) -> dict[str, object]:
     for name, unit in units.items():
         for std in STDS:
             error = (decoded(tokenizer, vectors + std * unit * noise) - clean).square().mean((1, 2, 3))
-            found[f"psnr_db_{name}_{std:g}"] = round(float((-10 * error.log10()).mean()), 1)
-    return found
+            figures[f"psnr_db_{name}_{std:g}"] = round(float((-10 * error.log10()).mean()), 1)
+    return figures
 
 
 def decoded(tokenizer: tokenizers.Tokenizer, vectors: torch.Tensor) -> torch.Tensor:

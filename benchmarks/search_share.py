@@ -2,23 +2,20 @@
 
     python benchmarks/search_share.py --json [--quick]
 
-Weights are random (neither time depends on them), views are of 256 pixels. --quick: only the two with the largest
-shares, a picture at a time, three pairs. A pair is the encoder and then the search
-on its features, so that both see the same machine; shares are medians of the pairs' ratios, with their quartiles.
+Weights are random (neither time depends on them), views are of 256 pixels. Encoder and the search on its features
+take turns; shares are medians of the rounds' ratios, with their quartiles. --quick: only the two tokenizers with
+the largest shares, a picture at a time, three rounds.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
+import harness
 import torch
 
-from seit.device import machine, resolve
 from seit.tokenizers.base import Tokenizer
 from seit.tokenizers.vit_vqgan import SIZES, ViTVQGAN
 from seit.tokenizers.vqgan import VQGAN
@@ -35,68 +32,39 @@ TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
 QUICK = ("vit-vqgan small, 8192 codes", "vqgan f16, 16384 codes")  # the least encoder for their codes
 
 
-def measure(quick: bool, device: str = "cpu") -> dict[str, Any]:
-    """Times every tokenizer; `search_share_of_encoder` is the largest of their medians.
+def main() -> None:
+    """Prints one JSON document."""
+    harness.run(__file__, harness.parser(__doc__, "half a minute", device=True).parse_args(), measure)
 
-    Args:
-        quick: three pairs of one picture instead of eleven of two, and only `QUICK`.
-        device: where to run.
 
-    Returns:
-        search_share_of_encoder, and for each tokenizer the median share, its quartiles, pairs, batch, and the
-        median seconds of encoder and search.
-    """
-    pairs, batch = (3, 1) if quick else (11, 2)
-    chosen = QUICK if quick else tuple(TOKENIZERS)
-    found = {name: _share(TOKENIZERS[name], pairs, batch, device) for name in chosen}
-    worst = max(result["share"] for result in found.values())
-    return {"search_share_of_encoder": worst, "tokenizers": found}
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Times every tokenizer, or `QUICK`; `search_share_of_encoder` is the largest of their median shares."""
+    rounds, batch = (3, 1) if options.quick else (11, 2)
+    chosen = QUICK if options.quick else tuple(TOKENIZERS)
+    shares = {name: _share(TOKENIZERS[name], rounds, batch, options.device) for name in chosen}
+    return {"search_share_of_encoder": max(one["share"] for one in shares.values()), "tokenizers": shares}
 
 
 @torch.inference_mode()
-def _share(make: Callable[[], Tokenizer], pairs: int, batch: int, device: str) -> dict[str, Any]:
-    """Returns the figures of one tokenizer."""
+def _share(make: Callable[[], Tokenizer], rounds: int, batch: int, device: str) -> dict[str, Any]:
+    """Returns the median share of one tokenizer and its quartiles, and the median seconds of encoder and search."""
     torch.manual_seed(0)
     tokenizer = make().eval().to(device)
     images = torch.rand(batch, 3, SIDE, SIDE, device=device)
-    encoder, search = [], []
-    for number in range(pairs + 1):
-        spent, features = _timed(lambda: tokenizer.features(images), device)
-        spent_searching, _ = _timed(lambda: tokenizer.search(features), device)  # noqa: B023
-        if number:  # the first pair warms up
-            encoder.append(spent)
-            search.append(spent_searching)
-    shares = [b / a for a, b in zip(encoder, search, strict=True)]
-    low, middle, high = statistics.quantiles(shares, n=4, method="inclusive")
+    features = tokenizer.features(images)
+    works = {"encoder": lambda: tokenizer.features(images), "search": lambda: tokenizer.search(features)}
+    timed = harness.in_turns(
+        {name: (harness.waited(device, work), 1) for name, work in works.items()}, "encoder", 0, rounds
+    )
+    search = timed["search"]
     return {
-        "share": middle,
-        "quartiles": [low, high],
-        "pairs": pairs,
+        "share": 1 / search["of_encoder"],
+        "quartiles": [1 / ratio for ratio in reversed(search["quartiles"])],
+        "rounds": rounds,
         "batch": batch,
-        "encoder_s": statistics.median(encoder),
-        "search_s": statistics.median(search),
+        "encoder_s": 1 / timed["encoder"]["per_s"],
+        "search_s": 1 / search["per_s"],
     }
-
-
-def _timed(work: Callable[[], torch.Tensor], device: str) -> tuple[float, torch.Tensor]:
-    """Returns the seconds that `work` takes, and its result."""
-    start = time.perf_counter()
-    result = work()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    return time.perf_counter() - start, result
-
-
-def main() -> None:
-    """Prints one JSON document."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print JSON on one line")
-    parser.add_argument("--quick", action="store_true", help="half a minute")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps")
-    options = parser.parse_args()
-    device = resolve(options.device)
-    result = {"schema": 1, "quick": options.quick, **measure(options.quick, device), "machine": machine(device)}
-    print(json.dumps(result) if options.json else json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

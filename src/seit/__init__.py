@@ -14,27 +14,30 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from seit.errors import SeitError
+from seit.errors import SeitError, missing_package
 
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev0"
 
-if TYPE_CHECKING:
-    from seit.models.pipeline import load
-    from seit.store import TokenDataset
-    from seit.verbs.combine import append, merge, subset
-    from seit.verbs.convert import convert
-    from seit.verbs.demo import demo
-    from seit.verbs.eval import eval
-    from seit.verbs.info import info
-    from seit.verbs.predict import predict
-    from seit.verbs.push import push
-    from seit.verbs.runs import runs
-    from seit.verbs.show import show
-    from seit.verbs.tokenize import tokenize
-    from seit.verbs.train import train
-    from seit.verbs.verify import repair, verify
+if TYPE_CHECKING:  # for type checkers and editors; a test holds it equal to _HOMES
+    from seit.models.pipeline import load as load
+    from seit.store import TokenDataset as TokenDataset
+    from seit.verbs.combine import append as append
+    from seit.verbs.combine import merge as merge
+    from seit.verbs.combine import subset as subset
+    from seit.verbs.convert import convert as convert
+    from seit.verbs.demo import demo as demo
+    from seit.verbs.eval import eval as eval
+    from seit.verbs.info import info as info
+    from seit.verbs.predict import predict as predict
+    from seit.verbs.push import push as push
+    from seit.verbs.runs import runs as runs
+    from seit.verbs.show import show as show
+    from seit.verbs.tokenize import tokenize as tokenize
+    from seit.verbs.train import train as train
+    from seit.verbs.verify import repair as repair
+    from seit.verbs.verify import verify as verify
 
-# Loaded when first used: reading a token data set must not import torch.
+# Loaded when first used: reading a token data set must not import torch, or need it.
 _HOMES = {
     "TokenDataset": "seit.store",
     "append": "seit.verbs.combine",
@@ -55,29 +58,17 @@ _HOMES = {
     "verify": "seit.verbs.verify",
 }
 
-__all__ = [
-    "SeitError",
-    "TokenDataset",
-    "append",
-    "convert",
-    "demo",
-    "eval",
-    "info",
-    "load",
-    "merge",
-    "predict",
-    "push",
-    "repair",
-    "runs",
-    "show",
-    "subset",
-    "tokenize",
-    "train",
-    "verify",
-]
+__all__ = ["SeitError", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'seit' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        raise missing_package(error) from None
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

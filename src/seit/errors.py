@@ -45,6 +45,46 @@ class BusyError(SeitError):
         return type(self), (self.where,)
 
 
+class MissingPackageError(SeitError, ImportError):
+    """A step needs a package that is not installed.
+
+    Args:
+        package: its import name.
+        extra: the extra of seit that installs it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        self._arguments = package, extra
+        super().__init__("is needed here and not installed", package, f'run pip install "seit[{extra}]"')
+
+    def __reduce__(self):
+        return type(self), self._arguments
+
+
+# Reading and writing token data sets takes none of these.
+_EXTRAS = {
+    "torch": "train",
+    "torchvision": "train",
+    "timm": "train",
+    "PIL": "train",
+    "matplotlib": "train",
+    "jinja2": "train",
+    "yaml": "train",
+    "huggingface_hub": "train",
+    "fsspec": "remote",
+    "s3fs": "remote",
+    "ray": "ray",
+    "diffusers": "diffusers",
+    "torch_fidelity": "rfid",
+}
+
+
+def missing_package(error: ModuleNotFoundError) -> Exception:
+    """Returns the one-line error for an import that failed; `error` itself where no extra of seit would mend it."""
+    package = (error.name or "").partition(".")[0]
+    return MissingPackageError(package, _EXTRAS[package]) if package in _EXTRAS else error
+
+
 class ImageError(SeitError):
     """An image or a source of images cannot be read."""
 

@@ -1,4 +1,4 @@
-"""The only functions that put a file in its place (whole and synced, or not at all), and the one lock for writers."""
+"""The only functions that put a file in its place, whole and synced or not at all, and the one lock of writers."""
 
 from __future__ import annotations
 

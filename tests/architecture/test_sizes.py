@@ -30,29 +30,32 @@ def code_lines(node: ast.AST, lines: list[str]) -> int:
     return sum(bool(line.strip()) and not line.strip().startswith("#") for line in body)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
-def test_files_and_functions_are_small(path):
-    text = path.read_text()
-    lines = text.splitlines()
-    assert len(lines) < 400
-    assert path.stem not in VAGUE
-    for node in ast.walk(parsed(path)):
-        if isinstance(node, Function):
-            kernel = any("njit" in ast.unparse(decorator) for decorator in node.decorator_list)
-            most = LONGEST_KERNEL if kernel else LONGEST
-            assert code_lines(node, lines) <= most, f"{node.name} at line {node.lineno}"
+def test_files_and_functions_are_small():
+    too_large = []
+    for path in MODULES:
+        lines = path.read_text().splitlines()
+        if len(lines) >= 400:
+            too_large.append(f"{path}: {len(lines)} lines")
+        if path.stem in VAGUE:
+            too_large.append(f"{path}: a name that says nothing")
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, Function):
+                kernel = any("njit" in ast.unparse(decorator) for decorator in node.decorator_list)
+                if code_lines(node, lines) > (LONGEST_KERNEL if kernel else LONGEST):
+                    too_large.append(f"{path}:{node.lineno}: {node.name} has {code_lines(node, lines)} lines")
+    assert not too_large, "\n".join(too_large)
 
 
 def public(path: Path) -> list[tuple[ast.AST, str, bool]]:
     """Returns the public classes and functions of a file: (node, name, whether it may inherit its docstring)."""
-    found: list[tuple[ast.AST, str, bool]] = []
+    names: list[tuple[ast.AST, str, bool]] = []
     for node in parsed(path).body:
         if isinstance(node, ast.ClassDef | Function) and not node.name.startswith("_"):
-            found.append((node, node.name, False))
+            names.append((node, node.name, False))
             if isinstance(node, ast.ClassDef):
                 methods = [m for m in node.body if isinstance(m, Function) and not m.name.startswith("_")]
-                found += [(m, f"{node.name}.{m.name}", bool(node.bases)) for m in methods]
-    return found
+                names += [(m, f"{node.name}.{m.name}", bool(node.bases)) for m in methods]
+    return names
 
 
 @functools.cache
@@ -62,15 +65,17 @@ def inherited() -> set[str]:
     return {name.split(".")[1] for node, name, _ in named if ast.get_docstring(node)} | {"forward"}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
-def test_public_names_have_docstrings_and_take_no_kwargs(path):
-    documented = inherited()
-    if path.name != "__init__.py" or path.read_text().strip():
-        assert ast.get_docstring(parsed(path)), "the file does not say what lives in it"
-    for node, name, overrides in public(path):
-        assert ast.get_docstring(node) or (overrides and name.split(".")[1] in documented), name
-        if isinstance(node, Function):
-            assert node.args.kwarg is None, f"{name} takes **{node.args.kwarg.arg}"
+def test_public_names_have_docstrings_and_take_no_kwargs():
+    documented, against = inherited(), []
+    for path in MODULES:
+        if not ast.get_docstring(parsed(path)) and (path.name != "__init__.py" or path.read_text().strip()):
+            against.append(f"{path} does not say what lives in it")
+        for node, name, overrides in public(path):
+            if not ast.get_docstring(node) and not (overrides and name.split(".")[1] in documented):
+                against.append(f"{path}: {name} has no docstring")
+            if isinstance(node, Function) and node.args.kwarg is not None:
+                against.append(f"{path}: {name} takes **{node.args.kwarg.arg}")
+    assert not against, "\n".join(against)
 
 
 def tracked() -> list[Path]:
@@ -90,9 +95,3 @@ def test_no_file_names_a_path_of_one_machine():
         if word.encode() in path.read_bytes()
     ]
     assert not naming
-
-
-def test_test_files_have_names_of_their_own():
-    # Test folders are no packages, so pytest refuses two files of one name.
-    stems = [path.stem for path in (ROOT / "tests").rglob("*.py") if path.stem != "conftest"]
-    assert not {stem for stem in stems if stems.count(stem) > 1}

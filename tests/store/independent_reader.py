@@ -1,66 +1,89 @@
-"""A reader of token data sets (zero-order and context), written from the two FORMAT.md; it shares no code."""
+"""A reader of token data sets, written from FORMAT.md; it shares no code with the package.
 
+Blocks are decoded by `tests/codecs/reference_decoder.py`, which was written from the codecs' FORMAT.md.
+"""
+
+import base64
+import hashlib
 import json
-import struct
+import re
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import xxhash
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "codecs"))
+from reference_decoder import Reference
 
 
-def tables(data):
-    """codecs/FORMAT.md: K, log2 of a group's places, ids by place, the tables, what the slots of each step hold."""
-    magic, mode, _, k, log, lefts, ups, first, a, b, second = struct.unpack_from("<8sBBxxIxxxxB6H", data)
-    assert (magic, mode) == (b"seitids1", 1)
-    g = -(-k >> log)
-    shapes = [k, k + 1, k + 1, (lefts, ups), (g, lefts), (g, ups), (g, a, b), (first, g), (g, second, 1 << log)]
-    layout = [("", "<" + kind, shape) for kind, shape in zip("IBBHBBBBB", shapes, strict=True)]
-    place, *parts, costs, inner = np.frombuffer(zlib.decompress(data[33:]), layout)[0]
-    two = [[slots_of(cost, k - (g << log)) for cost in tables] for g, tables in enumerate(inner)]
-    return log, np.argsort(np.cumsum(place, dtype=np.uint32)), parts, [slots_of(cost, g) for cost in costs], two
+def manifest_of(folder):
+    """Section 2: the manifest, its digest checked."""
+    data = (folder / "manifest.json").read_bytes()
+    digest = re.search(rb'"digest"[ \t\r\n]*:[ \t\r\n]*"([0-9a-f]{64})"[ \t\r\n]*}[ \t\r\n]*$', data)
+    zeroed = data[: digest.start(1)] + b"0" * 64 + data[digest.end(1) :]
+    assert hashlib.sha256(zeroed).hexdigest().encode() == digest[1]
+    manifest = json.loads(data)
+    assert (manifest["format"], manifest["version"], manifest["must_understand"]) == ("seit-tokens", 1, [])
+    return manifest
 
 
-def slots_of(costs, there):
-    w = [round(2 ** (31 - c % 4 / 4)) >> (c // 4) for c in costs.tolist()[:there]]
-    f = [1 + x * (16384 - len(w)) // max(sum(w), 1) for x in w]
-    f[f.index(max(f))] += 16384 - sum(f)
-    return f, [(choice, share) for choice, n in enumerate(f) for share in range(n)]
+def checked(folder, file):
+    """Section 2: the bytes of a file, compared with its size and SHA-256."""
+    data = (folder / file["file"]).read_bytes()
+    assert (len(data), hashlib.sha256(data).hexdigest()) == (file["bytes"], file["sha256"])
+    return data
 
 
-def block(payload, rows, grid, codec):
-    log, id_of, (left, up, table, left_part, up_part, table_in), one, two = codec
-    high, low, *words = struct.unpack_from(f"<{len(payload) // 2}H", payload)
-    x, ids = high << 16 | low, np.full((rows, grid[0] + 1, grid[1] + 1), len(id_of))
+def low(*parts):
+    return xxhash.xxh3_64_intdigest(b"".join(parts)) & 0xFFFFFFFF
 
-    def take(f, slots):
-        nonlocal x
-        choice, share = slots[x % 16384]
-        x = f[choice] * (x >> 14) + share
-        x = x if x >> 16 else x << 16 | words.pop(0)
-        return choice
 
-    for n, i, j in np.ndindex(rows, *grid):
-        a, b = left[ids[n, i + 1, j]], up[ids[n, i, j + 1]]
-        group = take(*one[table[a, b]])
-        place = (group << log) + take(*two[group][table_in[group, left_part[group, a], up_part[group, b]]])
-        ids[n, i + 1, j + 1] = id_of[place]
-        x ^= place & 0xFFFF
-    assert (x, words) == (65536, [])
-    return ids[:, 1:, 1:]
+def labels_of(batch, kind, per_block, rows):
+    """Section 3.2: a class, a list of classes, or a list of (class, weight) for every row."""
+    if kind == "none":
+        return [None] * rows
+    columns = [batch[name] for name in ("label", "weight") if name in batch.schema.names]
+    columns = [column.values if per_block > 1 else column for column in columns]
+    if kind == "class":
+        return columns[0].to_pylist()
+    if kind == "multi":
+        return [[(c, 1.0) for c in row] for row in columns[0].to_pylist()]
+    return [list(zip(c, w, strict=True)) for c, w in zip(*(c.to_pylist() for c in columns), strict=True)]
+
+
+def label_bytes(label):
+    """Section 4: what of a label is summed after the ids."""
+    if label is None:
+        return b""
+    if isinstance(label, int):
+        return np.int64(label).tobytes()
+    return np.array([c for c, _ in label], "<i8").tobytes()
 
 
 def read(folder):
-    """Yields (split, tokenizer's codes [h, w], label) of every row."""
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    assert (manifest["format"], manifest["version"]) == ("seit-tokens", 1)
+    """Yields (split, tokenizer's codes of the row's shape, label, name) of every row."""
+    manifest = manifest_of(folder)
     ranges = [item.split("-") for item in manifest["used_codes"].split(",") if item]
     used = np.array([code for r in ranges for code in range(int(r[0]), int(r[-1]) + 1)])
-    codecs = [(c["rows_per_block"], tables((folder / c["file"]).read_bytes())) for c in manifest["codecs"]]
+    width = "<u2" if len(used) <= 1 << 16 else "<u4"
     for shard in manifest["shards"]:
-        batch = pa.ipc.open_file(folder / shard["data"]["file"]).get_batch(0)
-        per_block, codec = codecs[shard["codec"]]
-        for number, payload in enumerate(batch["payload"].to_pylist()):
-            rows = min(per_block, shard["rows"] - number * per_block)
-            ids = block(payload, rows, manifest["grid"], codec)
-            for row, label in zip(ids, np.ravel(batch["label"][number].as_py()).tolist(), strict=True):
-                yield shard["split"], used[row], label
+        batch = pa.ipc.open_file(checked(folder, shard["data"])).get_batch(0)
+        side = pa.ipc.open_file(checked(folder, shard["side"])).get_batch(0)
+        about = json.loads(batch.schema.metadata[b"seit"])
+        codec, tables = manifest["codecs"][shard["codec"]], base64.b64decode(about["codec"])
+        assert (len(tables), hashlib.sha256(tables).hexdigest()) == (codec["bytes"], codec["sha256"])
+        assert (about["split"], about["rows"]) == (shard["split"], shard["rows"])
+        payloads, decoder = batch["payload"].to_pylist(), Reference(tables)
+        assert [low(payload) for payload in payloads] == batch["check"].to_pylist()
+        labels = labels_of(batch, manifest["labels"], codec["rows_per_block"], shard["rows"])
+        rows = np.concatenate([decoder.rows_of(payload) for payload in payloads]).astype(width)
+        assert len(rows) == len(labels) == shard["rows"]
+        for ids, label, name, check in zip(rows, labels, side["name"], side["check"], strict=True):
+            sum_ = zlib.crc32(label_bytes(label), zlib.crc32(ids.tobytes()))
+            if manifest["labels"] == "soft":
+                sum_ = zlib.crc32(np.array([w for _, w in label], "<f4").tobytes(), sum_)
+            assert sum_ == check.as_py()
+            yield shard["split"], used[ids].reshape(manifest["shape"]), label, name.as_py()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seit.store import RowTable, TokenWriter
+from seit.store import RowTable, TokenDataset, TokenWriter
 
 TOKENIZER = {"name": "toy", "identity": "a" * 64, "provenance": {}, "preprocessing": {"size": 64}}
 SOURCE = {"name": "toy source", "split_rule": "folders", "terms": "none"}
@@ -28,6 +28,12 @@ def writer(out, grid=(8, 8), vocabulary=64, classes=("cat", "dog"), **options):
     settings = {"plan": "plan 1", "source": dict(SOURCE), "tokenizer": dict(TOKENIZER), "codebook": codebook}
     settings |= {"codec": "zero-order", "vocabulary": vocabulary}
     return TokenWriter(out, grid=grid, classes=list(classes), **(settings | options))
+
+
+def file_of(path, split, number=0, kind="data"):
+    """The path of a split's shard `number`, or of its side table."""
+    shards = [shard for shard in TokenDataset(path).manifest.shards if shard.split == split]
+    return path / getattr(shards[number], kind).file
 
 
 def make(out: Path, train=40, val=12, grid=(8, 8), vocabulary=64, seed=0, **options):

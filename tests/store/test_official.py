@@ -122,7 +122,9 @@ def test_damaged_official_files_are_refused(tmp_path, harm):
     else:
         (tmp_path / "vocab510-token.index.npy.gz").write_bytes(b"no gzip")
     with pytest.raises(StoreError, match="fetch it again"):
-        import_official({"val": data}, tmp_path / "out", classes=["a"] * 1000, vocabulary=510)
+        import_official(
+            {"val": data}, tmp_path / "out", classes=[f"class {i}" for i in range(1000)], vocabulary=510
+        )
 
 
 def release(folder, ids, labels):

@@ -131,10 +131,11 @@ def test_what_the_repository_holds_of_others_is_replaced_only_when_asked(hub, pu
     assert push(path) == f"refused: me/toy: already holds another token data set; {cure}"
     hub.repositories[REPO].commit({"README.md": b"# Written by hand\n"}, gone=named(other))
     assert push(path) == f"refused: me/toy: holds a README.md that seit did not write; {cure}"
-    hub.repositories[REPO].commit({"README.md": b"---\nlicense: mit\n---\n", "val-00000.arrow": b"theirs"})
-    assert push(path) == f"refused: me/toy: holds another val-00000.arrow; {cure}"
-    assert hub.files(REPO)["val-00000.arrow"] == b"theirs"
-    hub.repositories[REPO].commit(before | {"README.md": b"# Written by hand\n"}, gone={"val-00000.arrow"})
+    name = stores.file_of(path, "val").name
+    hub.repositories[REPO].commit({"README.md": b"---\nlicense: mit\n---\n", name: b"theirs"})
+    assert push(path) == f"refused: me/toy: holds another {name}; {cure}"
+    assert hub.files(REPO)[name] == b"theirs"
+    hub.repositories[REPO].commit(before | {"README.md": b"# Written by hand\n"}, gone={name})
     assert push(path, overwrite=True) == "hf://datasets/me/toy"
     assert set(hub.files(REPO)) == named(path) | BESIDE
     assert "by hand" not in hub.files(REPO)["README.md"].decode()
@@ -152,11 +153,12 @@ def test_a_repository_made_with_a_license_alone_takes_the_card(hub, push, tmp_pa
 
 def test_what_cannot_be_pushed_ends_in_one_line(hub, push, call, tmp_path):
     path, _, _ = stores.make(tmp_path / "out")
-    assert "nothing: is not a token data set" in push(tmp_path / "nothing")
+    assert "nothing: does not exist" in push(tmp_path / "nothing")
     assert "is a URL, and a folder of this machine is needed" in push("hf://datasets/me/toy")
     hub.repositories[REPO] = hub_server.Repository(private=False)
-    (path / "val-00000.arrow").unlink()
-    assert "val-00000.arrow: is damaged or missing" in push(path)
+    file = stores.file_of(path, "val")
+    file.unlink()
+    assert f"{file.name}: is damaged or missing" in push(path)
     assert len(hub.repositories[REPO].commits) == 1
     program = PUSH.replace("hf://datasets/me/toy", "hf://datasets/no repository")
     assert "refused: no repository: the hub refuses (" in call(program, stores.make(tmp_path / "whole")[0], "{}")

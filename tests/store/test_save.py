@@ -89,9 +89,8 @@ def test_codes_that_a_store_has_not_met_are_added_not_lost(tmp_path):
     assert (
         data.codebook == np.random.default_rng(9).normal(size=(64, 4)).astype(np.float32)[data.used_codes]
     ).all()
-    assert sorted(p.name for p in paths[0].iterdir()) == sorted(
-        [*(file.file for file in data.manifest.files), "manifest.json"]
-    )
+    named = [file.file for file in (*data.manifest.files, *data.manifest.superseded)]
+    assert sorted(p.name for p in paths[0].iterdir()) == sorted([*named, "manifest.json", ".lock"])
 
 
 def test_a_reader_of_before_an_append_keeps_reading(tmp_path):

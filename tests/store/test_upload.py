@@ -1,6 +1,8 @@
 """Pushing a data set to a URL: whole or not at all, again after it has grown, and never over something else."""
 
+import hashlib
 import os
+import re
 import shutil
 from multiprocessing import get_context
 
@@ -64,7 +66,9 @@ def rows(place):
 
 
 def named(path):
-    return {file.file for file in manifests.read(path / manifests.NAME).files} | {manifests.NAME}
+    """Files of the manifest, and those that stay for one generation."""
+    manifest = manifests.read(path / manifests.NAME)
+    return {file.file for file in (*manifest.files, *manifest.superseded)} | {manifests.NAME}
 
 
 def grow(path, seed):
@@ -84,14 +88,23 @@ def narrow(path, **options):
 def test_a_grown_data_set_is_pushed_again_and_what_nobody_names_any_more_goes(tmp_path, place):
     path = narrow(tmp_path / "out")
     assert upload(path, place) == place
-    before = named(path)
+    open_all_the_while, first = TokenDataset(place), named(path)
     system, root = fsspec.core.url_to_fs(place)
     system.pipe_file(f"{root}/notes.arrow", b"somebody's")
     grow(path, 1)
     assert upload(path, place) == place
-    assert before - named(path), "the codebook has another name now"
     assert names(place) == named(path) | {"notes.arrow"}
     assert (rows(place) == rows(path)).all()
+    assert open_all_the_while.ids(np.arange(30)).shape == (30, 8, 8), "its files stay for one generation"
+    late = TokenDataset(place)
+    for seed in (2, 3):
+        grow(path, seed)
+    assert upload(path, place) == place
+    assert not first & names(place) - {manifests.NAME}
+    assert names(place) - {"notes.arrow"} <= named(path), "nothing is left of the generations between"
+    assert (rows(place) == rows(path)).all()
+    with pytest.raises(StoreError, match="has moved on since it was opened; open it again"):
+        late.names([len(late) - 1])
 
 
 def test_the_same_folder_again_changes_nothing(tmp_path, place):
@@ -105,9 +118,11 @@ def test_the_same_folder_again_changes_nothing(tmp_path, place):
 
 def test_a_manifest_is_compared_and_copied_by_its_own_bytes(tmp_path):
     path = narrow(tmp_path / "out")
-    text = (path / manifests.NAME).read_text().replace('"version": 1', '"version":   1')
-    (path / manifests.NAME).write_text(text)
-    manifests.seal(path / manifests.NAME)
+    data = (path / manifests.NAME).read_bytes().replace(b'"version": 1', b'"version":   1')
+    zeroed = re.sub(rb'"digest": "\w{64}"', b'"digest": "' + b"0" * 64 + b'"', data)
+    digest = hashlib.sha256(zeroed).hexdigest().encode()
+    (path / manifests.NAME).write_bytes(zeroed.replace(b"0" * 64, digest))
+    assert manifests.to_bytes(manifests.read(path / manifests.NAME)) != (path / manifests.NAME).read_bytes()
     place = f"file://{tmp_path}/there"
     upload(path, place)
     assert (tmp_path / "there" / manifests.NAME).read_bytes() == (path / manifests.NAME).read_bytes()
@@ -123,14 +138,16 @@ def test_what_is_another_data_set_or_a_later_state_is_never_replaced(tmp_path, p
     more, _, _ = stores.make(tmp_path / "more", seed=2, train=0, val=8)
     shutil.copytree(tmp_path / "early", tmp_path / "parted")
     append(tmp_path / "parted", {"val": TokenDataset(more, "val")})
-    with pytest.raises(StoreError, match=r"already holds another token data set|rows of this data set"):
+    with pytest.raises(StoreError, match="already holds another token data set"):
         upload(tmp_path / "parted", place)
     with pytest.raises(StoreError, match="holds rows of this data set that are not here"):
         upload(tmp_path / "early", place)
     with pytest.raises(StoreError, match="already holds another token data set"):
         upload(narrow(tmp_path / "other", plan="plan 2"), place)
-    with pytest.raises(StoreError, match="already holds another token data set"):
+    with pytest.raises(StoreError, match="holds rows of this data set that are not here"):
         upload(stores.make(tmp_path / "third", seed=5)[0], place)
+    with pytest.raises(StoreError, match="already holds another token data set"):
+        upload(narrow(tmp_path / "fourth"), upload(stores.make(tmp_path / "fifth")[0], f"{place}-fifth"))
     assert names(place) == held[0]
     assert (rows(place) == held[1]).all()
 
@@ -154,13 +171,14 @@ def test_an_interrupted_push_goes_on_and_never_over_files_of_something_else(tmp_
 
 def test_a_damaged_folder_is_not_pushed(tmp_path):
     path, _, _ = stores.make(tmp_path / "out")
-    data = bytearray((path / "val-00000.arrow").read_bytes())
+    file = stores.file_of(path, "val")
+    data = bytearray(file.read_bytes())
     data[900] ^= 1
-    (path / "val-00000.arrow").write_bytes(data)
-    with pytest.raises(StoreError, match=r"val-00000.arrow: is damaged or missing; run seit verify"):
+    file.write_bytes(data)
+    with pytest.raises(StoreError, match=rf"{file.name}: is damaged or missing; run seit verify"):
         upload(path, f"file://{tmp_path}/there")
     assert not (tmp_path / "there" / manifests.NAME).exists()
-    with pytest.raises(StoreError, match="is not a token data set"):
+    with pytest.raises(StoreError, match="nothing: does not exist"):
         upload(tmp_path / "nothing", f"file://{tmp_path}/there")
 
 

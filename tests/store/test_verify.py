@@ -1,19 +1,16 @@
 import contextlib
-import importlib.util
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import stores
+from stress import corruptions
 
 from seit.errors import SeitError, StoreError
 from seit.store import TokenDataset
 from seit.store.repair import repair
 from seit.store.staging import Part
 from seit.store.verify import verify
-
-CORRUPTIONS = Path(__file__).parents[2] / "benchmarks" / "corruptions.py"
 
 
 def flip(path, place, bit=0x40):
@@ -68,7 +65,7 @@ def test_a_flipped_byte_of_any_file_is_found_and_no_read_crashes(whole):
 def test_the_damaged_row_is_named(whole):
     path, _, _ = whole
     data = TokenDataset(path)
-    file = path / "train-00000.arrow"
+    file = stores.file_of(path, "train")
     original = file.read_bytes()
     reader = data.reader(data.manifest.shards[0])
     blocks = len(reader.offsets) - 1
@@ -78,16 +75,13 @@ def test_the_damaged_row_is_named(whole):
     (damage,) = verify(path)
     file.write_bytes(original)
     rows = data.manifest.codecs[0].rows_per_block
-    assert damage.file == "train-00000.arrow"
+    assert damage.file == file.name
     assert damage.rows
     assert set(damage.rows) <= set(range(block * rows, (block + 1) * rows))
     assert f"rows {damage.rows[0]}" in str(damage)
 
 
 def test_random_corruptions_are_all_reported_and_none_crashes_a_reader():
-    spec = importlib.util.spec_from_file_location("corruptions", CORRUPTIONS)
-    corruptions = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(corruptions)
     found = corruptions.run(160, seed=1)
     assert found["reported"] == found["corruptions"] == 160
     assert (found["missed"], found["crashed"]) == (0, 0)
@@ -110,8 +104,8 @@ def test_truncated_and_missing_files_are_found(tmp_path, kept):
 def test_shards_swapped_between_stores_are_found(tmp_path):
     a, _, _ = stores.make(tmp_path / "a", seed=1)
     b, _, _ = stores.make(tmp_path / "b", seed=2)
-    (a / "val-00000.arrow").write_bytes((b / "val-00000.arrow").read_bytes())
-    assert verify(a)[0].file == "val-00000.arrow"
+    stores.file_of(a, "val").write_bytes(stores.file_of(b, "val").read_bytes())
+    assert verify(a)[0].file == stores.file_of(a, "val").name
 
 
 def test_deep_verification_compares_what_rows_decode_to(tmp_path, monkeypatch):
@@ -140,12 +134,12 @@ def rebuilder(ids, labels, seen):
     return rebuild
 
 
-@pytest.mark.parametrize(
-    "name", ["train-00000.arrow", "train-00000.rows.arrow", "codec.bin", "codebook.safetensors"]
-)
+@pytest.mark.parametrize("kind", ["data", "side", "codebook"])
 @pytest.mark.parametrize("harm", ["flip", "delete"])
-def test_repair_restores_any_file_from_the_source(tmp_path, name, harm):
+def test_repair_restores_any_file_from_the_source(tmp_path, kind, harm):
     path, ids, labels = stores.make(tmp_path / "out")
+    entry = TokenDataset(path).manifest.codebook
+    name = entry.file if kind == "codebook" else stores.file_of(path, "train", kind=kind).name
     before = TokenDataset(path)
     expected, names, counts = before.tokenizer_ids(np.arange(52)), before.names(np.arange(52)), before.counts
     codebook = np.random.default_rng(9).normal(size=(64, 4)).astype(np.float32)
@@ -170,7 +164,7 @@ def test_repair_restores_any_file_from_the_source(tmp_path, name, harm):
 def test_repair_tokenises_only_the_damaged_rows(tmp_path):
     path, ids, labels = stores.make(tmp_path / "out", grid=(32, 32))
     data = TokenDataset(path)
-    file = path / "val-00000.arrow"
+    file = stores.file_of(path, "val")
     reader = data.reader(data.manifest.shards[1])
     flip(file, file.read_bytes().index(reader.payload[reader.offsets[7] :].tobytes()[:16]) + 9)
     seen = []
@@ -188,10 +182,11 @@ def test_repair_says_which_rows_came_out_differently_and_keeps_new_codes(tmp_pat
         changed[45, 0, 0] = unused[0]
     else:
         changed[45, 0, 0] = (ids[45, 0, 0] + 1) % 64
-    (path / "val-00000.arrow").unlink()
+    file = stores.file_of(path, "val")
+    file.unlink()
     codebook = np.random.default_rng(9).normal(size=(64, 4)).astype(np.float32)
     done = repair(path, rebuilder(changed, labels, []), codebook)
-    assert [item.changed for item in done if item.file == "val-00000.arrow"] == [1]
+    assert [item.changed for item in done if item.file == file.name] == [1]
     after = TokenDataset(path)
     assert (after.tokenizer_ids(np.arange(52)) == changed).all()
     assert verify(path, decode=True) == []
@@ -200,7 +195,7 @@ def test_repair_says_which_rows_came_out_differently_and_keeps_new_codes(tmp_pat
 
 def test_another_source_is_refused(tmp_path):
     path, ids, labels = stores.make(tmp_path / "out")
-    (path / "val-00000.arrow").unlink()
+    stores.file_of(path, "val").unlink()
     with pytest.raises(StoreError, match="the source gave other images than were stored"):
         repair(path, lambda s, p, n: Part(s, ids[p], labels[p], stores.table(len(p), "else")))
 
@@ -208,5 +203,5 @@ def test_another_source_is_refused(tmp_path):
 def test_a_damaged_manifest_cannot_be_repaired(tmp_path):
     path, ids, labels = stores.make(tmp_path / "out")
     flip(path / "manifest.json", 50)
-    with pytest.raises(StoreError, match="create the data set again"):
+    with pytest.raises(StoreError, match="does not match its own digest"):
         repair(path, rebuilder(ids, labels, []))

@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "train_kills.py"
+PROGRAM = Path(__file__).parents[1] / "stress" / "train_kills.py"
 
 
 def test_five_random_kills_change_no_weight():
     # In a process of its own, which forks: this one has used threads.
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(BENCHMARK), "--kills", "5", "--json"]
+    command = [sys.executable, str(PROGRAM), "--kills", "5", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

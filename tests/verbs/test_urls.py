@@ -38,6 +38,7 @@ def ids(place):
         "show URL",
         "show URL --augment --rows 1",
         "verify URL",
+        "verify URL --decode",
         "subset URL out --split val",
         "merge out URL",
         "convert URL out --codec zero-order",
@@ -61,10 +62,9 @@ def test_a_url_is_read_wherever_a_data_set_is(cli, url, tokens, shapes, run, tmp
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("repair URL", "copy it here, repair it, then seit push"),
-        ("append URL tokens", "append to it here, then seit push"),
+        ("repair URL", "change a local copy, then seit push it"),
+        ("append URL tokens", "change a local copy, then seit push it"),
         ("push URL s3://bucket/x", "push a folder"),
-        ("verify URL --decode", "verify it without --decode, or copy it here"),
         ("convert tokens s3://bucket/x", "write it here, then seit push"),
         ("convert tokens s3://bucket/x --to npy", "write it here, then seit push"),
         ("subset tokens s3://bucket/x", "write it here, then seit push"),
@@ -77,7 +77,7 @@ def test_a_url_is_read_wherever_a_data_set_is(cli, url, tokens, shapes, run, tmp
         ("verify file:///nowhere/at/all", "is not a token data set"),
         ("eval RUN --tokens file:///nowhere/at/all", "is not a token data set"),
         ("train file:///nowhere/at/all --out new-run", "is not a token data set"),
-        ("append nothere tokens", "nothere: is not a token data set"),
+        ("append nothere tokens", "nothere: does not exist"),
     ],
 )
 def test_what_a_url_cannot_do_is_said_in_one_line(cli, url, tokens, shapes, run, tmp_path, words, said):
@@ -102,21 +102,21 @@ def test_functions_refuse_a_url_to_write_to_as_well(tokens, shapes, tmp_path):
 
 
 def test_verify_names_the_damaged_files_of_a_url(cli, url, tmp_path):
-    data = bytearray((tmp_path / "there.tokens" / "val-00000.arrow").read_bytes())
+    train, val = TokenDataset(tmp_path / "there.tokens").manifest.shards
+    folder = tmp_path / "there.tokens"
+    data = bytearray((folder / val.data.file).read_bytes())
     data[-1] ^= 1
-    (tmp_path / "there.tokens" / "val-00000.arrow").write_bytes(data)
-    (tmp_path / "there.tokens" / "train-00000.rows.arrow").unlink()
-    with open(tmp_path / "there.tokens" / "train-00000.arrow", "ab") as file:
+    (folder / val.data.file).write_bytes(data)
+    (folder / train.side.file).unlink()
+    with open(folder / train.data.file, "ab") as file:
         file.write(b"x")
-    ended = cli("verify", url)
-    assert ended.code == 3
-    assert ended.out.splitlines() == [
-        f"train-00000.arrow: has more bytes instead of {len(data_of(tmp_path, 'train-00000.arrow')) - 1}",
-        "train-00000.rows.arrow: is missing",
-        "val-00000.arrow: does not match its SHA-256",
-    ]
-    assert not list((tmp_path / "cache").rglob("*-*")), "nothing is kept"
-
-
-def data_of(folder, name):
-    return (folder / "there.tokens" / name).read_bytes()
+    for options in (("--decode",), ()):
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+        ended = cli("verify", url, *options)
+        assert ended.code == 3
+        assert ended.out.splitlines() == [
+            f"{train.data.file}: has more bytes instead of {train.data.bytes}",
+            f"{train.side.file}: is missing",
+            f"{val.data.file}: does not match its SHA-256",
+        ]
+    assert not list((tmp_path / "cache").rglob("*-*.arrow")), "nothing is kept"

@@ -17,7 +17,7 @@ from seit import __version__
 
 from seit.cli import tokenize, job, store, tokenizer  # isort: skip  # the help lists commands in this order
 from seit.cli.app import app, wants_json
-from seit.errors import SeitError
+from seit.errors import SeitError, missing_package
 
 __all__ = ["app", "job", "main", "store", "tokenize", "tokenizer"]
 
@@ -43,6 +43,11 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        missing = missing_package(error)
+        if not isinstance(missing, SeitError):
+            raise
+        _fail(missing)
     except OSError as error:
         _fail(SeitError(error.strerror or str(error), str(error.filename or ""), "mend that and try again"))
 

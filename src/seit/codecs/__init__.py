@@ -21,7 +21,7 @@ __all__ = ["Codec", "fit", "load"]
 NAMES = ("auto", "zero-order", "context", "learned")
 
 
-def fit(name: str, ids: NDArray[np.integer], vocabulary: int) -> Codec:
+def fit(name: str, ids: NDArray[np.integer], vocabulary: int, rows: int | None = None) -> Codec:
     """Fits a codec to ids.
 
     Args:
@@ -29,6 +29,7 @@ def fit(name: str, ids: NDArray[np.integer], vocabulary: int) -> Codec:
             smallest total.
         ids: integers [n, h, w] in 0..vocabulary-1, what shall be coded (or is like it); n may be 0.
         vocabulary: K, 2 to 2^18.
+        rows: how many rows will be stored, if `ids` are a sample of them.
 
     Raises:
         CodecError: unknown name, or ids that do not fit the vocabulary.

@@ -13,7 +13,7 @@ import numpy as np
 from seit import files
 from seit.errors import StoreError
 from seit.store.codebook import from_ranges, to_ranges
-from seit.store.manifest import MAX_CELLS, MAX_VIEWS, MAX_VOCABULARY
+from seit.store.entries import MAX_CELLS, MAX_VIEWS, MAX_VOCABULARY
 from seit.store.token_rows import TokenRows, hashed
 
 NAME = "seit.json"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from seit import files
 from seit.errors import BusyError, StoreError
-from seit.store.manifest import File
+from seit.store.entries import File
 
 FOLDER, TAG, LOCKS = "seit-store-v1", "CACHEDIR.TAG", "locks"
 

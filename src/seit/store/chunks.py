@@ -7,6 +7,7 @@ very same rows, whichever file of the source was changed meanwhile.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +19,9 @@ import xxhash
 from seit.errors import SeitError, StoreError, nearest_names
 from seit.progress import progress
 from seit.store.about import About
-from seit.store.manifest import MAX_CLASSES
+from seit.store.entries import MAX_CLASSES, check_split
 from seit.store.rows import RowTable
-from seit.store.staging import Part, resized
+from seit.store.staging import Part, regroup
 from seit.store.token_rows import hashed
 from seit.store.writer import TokenWriter
 
@@ -78,6 +79,7 @@ class Survey:
             StoreError: its rows do not fit `about` or the other rows, or are none.
         """
         ids = chunk.ids
+        check_split(chunk.split)
         if about is not None:
             about.tokenizer_ids(ids, chunk.where)
         elif not np.issubdtype(ids.dtype, np.integer) or ids.ndim < 2:
@@ -155,8 +157,9 @@ def write_chunks(
         views=about.views,
     )
     step = max(1, CELLS // (about.grid[0] * about.grid[1]) // about.views) * about.views
+    parts = itertools.groupby(_parts(chunks(), survey, about), key=lambda part: part.split)
     with progress(survey.rows, "import", "rows") as bar:
-        for number, part in enumerate(resized(_parts(chunks(), survey, about), step)):
+        for number, part in enumerate(part for _, mine in parts for part in regroup(mine, step)):
             if number not in writer.finished:
                 writer.write(number, part.split, part.ids, part.labels, part.table)
             bar.update(len(part))

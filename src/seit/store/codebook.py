@@ -1,4 +1,4 @@
-"""The stored codebook: which codes of the tokenizer occur, how often, and their vectors.
+"""The stored codebook: which codes of the tokenizer occur, and their vectors.
 
 Paper, section 3.1: of ViT-VQGAN's 8192 codes 391 occur, so a store keeps those and numbers them anew. The manifest
 lists the codes as ranges ("0-254,300"): entry k of that list is the tokenizer's code of stored id k.
@@ -15,47 +15,35 @@ from safetensors.numpy import load_file, save
 from seit import files
 from seit.errors import StoreError
 
-NAME = "codebook.safetensors"
 
-
-def write(path: Path, counts: np.ndarray, codebook: np.ndarray | None) -> None:
-    """Writes `counts` int64 [K], how often each stored id occurs, and `codebook` float32 [K, d] if known.
+def write(path: Path, codebook: np.ndarray) -> None:
+    """Writes the vectors, float32 [K, d].
 
     Vectors that float16 holds exactly, as those of the bundled tokenizers, are stored so: half the bytes.
     """
-    tensors: dict[str, np.ndarray] = {"counts": np.ascontiguousarray(counts, np.int64)}
-    if codebook is not None:
-        vectors = np.ascontiguousarray(codebook, np.float32)
-        with np.errstate(over="ignore"):
-            half = vectors.astype(np.float16)
-        tensors["codebook"] = half if np.array_equal(half, vectors) else vectors
-    files.write_bytes(path, save(tensors))
+    vectors = np.ascontiguousarray(codebook, np.float32)
+    with np.errstate(over="ignore"):
+        half = vectors.astype(np.float16)
+    files.write_bytes(path, save({"codebook": half if np.array_equal(half, vectors) else vectors}))
 
 
-def read(path: Path, vocabulary: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns counts int64 [K] and codebook float32 [K, d] or None.
+def read(path: Path, vocabulary: int) -> np.ndarray:
+    """Returns the vectors, float32 [K, d].
 
     Raises:
-        StoreError: the file is absent, damaged, or of another vocabulary than the manifest's.
+        FileNotFoundError: there is no such file.
+        StoreError: the file is damaged, or of another vocabulary than the manifest's.
     """
     try:
-        tensors = load_file(path)
+        vectors = load_file(path).get("codebook")
     except FileNotFoundError:
-        raise StoreError("is missing", str(path), "run seit repair, or copy the data set again") from None
+        raise
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise StoreError(f"cannot be read ({str(error)[:120]})", str(path), "run seit repair") from None
-    counts, vectors = tensors.get("counts"), tensors.get("codebook")
-    good = counts is not None and counts.dtype == np.int64 and counts.shape == (vocabulary,)
-    if good and vectors is not None:
-        good = vectors.dtype in (np.float16, np.float32) and vectors.ndim == 2 and len(vectors) == vocabulary
-    if not good or counts is None:
-        raise StoreError(f"does not describe {vocabulary} used codes", str(path), "run seit repair")
-    return counts, None if vectors is None else vectors.astype(np.float32)
-
-
-def has_vectors(size: int, vocabulary: int) -> bool:
-    """Says from its size alone whether a codebook file, which may be damaged, held vectors."""
-    return size != len(save({"counts": np.zeros(vocabulary, np.int64)}))
+    good = vectors is not None and vectors.dtype in (np.float16, np.float32)
+    if vectors is None or not good or vectors.ndim != 2 or len(vectors) != vocabulary:
+        raise StoreError(f"does not hold the vectors of {vocabulary} used codes", str(path), "run seit repair")
+    return vectors.astype(np.float32)
 
 
 def entropy(counts: np.ndarray) -> float:

@@ -16,8 +16,7 @@ from seit.progress import progress
 from seit.store import manifest as manifests
 from seit.store.codebook import entropy
 from seit.store.dataset import TokenDataset
-from seit.store.manifest import Manifest, Shard
-from seit.store.rows import read_side
+from seit.store.entries import Manifest
 
 _CHUNK = 8192
 
@@ -59,23 +58,29 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         "share_of_scans_percent": _percent(sizes["total"], manifest.source.get("payload_bytes", 0)),
         "entropy_bits_per_id": manifest.entropy,
         "log2_codes_used": math.log2(max(manifest.vocabulary, 1)),
-        "rows_per_class": rows_per_class(dataset),
+        "rows_per_class": rows_per_class(manifest),
     }
 
 
 def ledger(manifest: Manifest, manifest_bytes: int) -> dict[str, int]:
     """Returns the bytes of every part of a store; they add up to `total`, its size on disk."""
     shards = manifest.shards
+    tables = sum(4 * -(-manifest.codecs[shard.codec].bytes // 3) for shard in shards)  # base64
+    checks = sum(4 * -(-shard.rows // manifest.codecs[shard.codec].rows_per_block) for shard in shards)
     parts = {
         "payload": sum(shard.payload_bytes for shard in shards),
         "offsets": sum(shard.offset_bytes for shard in shards),
         "labels": sum(shard.label_bytes for shard in shards),
+        "checks": checks,
+        "codec_tables": tables,
         "container": sum(
             shard.data.bytes - shard.payload_bytes - shard.offset_bytes - shard.label_bytes for shard in shards
-        ),
+        )
+        - tables
+        - checks,
         "side_table": sum(shard.side.bytes for shard in shards),
-        "codebook": manifest.codebook.bytes,
-        "codec_tables": sum(codec.bytes for codec in manifest.codecs),
+        "codebook": manifest.codebook.bytes if manifest.codebook else 0,
+        "superseded": sum(file.bytes for file in manifest.superseded),
         "manifest": manifest_bytes,
     }
     return parts | {"total": sum(parts.values())}
@@ -96,14 +101,10 @@ def per_image(manifest: Manifest, sizes: dict[str, int], images: int) -> dict[st
     }
 
 
-def rows_per_class(dataset: TokenDataset) -> dict[str, int]:
+def rows_per_class(manifest: Manifest) -> dict[str, int]:
     """Returns how many rows carry each class, over all splits; multi-labels count in each of theirs."""
-    if dataset.label_kind == "none":
-        return {}
-    counts = np.zeros(len(dataset.classes), np.int64)
-    for shard in dataset.manifest.shards:
-        counts += dataset.reader(shard).labels.counts()
-    return {name: int(count) for name, count in zip(dataset.classes, counts, strict=True)}
+    counts = sum(manifest.class_counts.values(), np.zeros(len(manifest.classes), np.int64))
+    return dict(zip(manifest.classes, counts.tolist(), strict=True)) if manifest.class_counts else {}
 
 
 def per_class(dataset: TokenDataset) -> dict[str, dict[str, float]]:
@@ -124,7 +125,7 @@ def per_class(dataset: TokenDataset) -> dict[str, dict[str, float]]:
         raise StoreError("has no labels", dataset.path, "ask for the whole data set alone")
     labels = dataset.labels
     assert labels is not None
-    sizes = np.concatenate([np.zeros((0, 3)), *(_row_bytes(dataset, shard) for shard in dataset.manifest.shards)])
+    sizes = _row_bytes(dataset)
     found = {}
     with progress(len(dataset.classes), "measure", "classes") as bar:
         for number, name in enumerate(dataset.classes):
@@ -147,13 +148,12 @@ def per_class(dataset: TokenDataset) -> dict[str, dict[str, float]]:
     return found
 
 
-def _row_bytes(dataset: TokenDataset, shard: Shard) -> np.ndarray:
-    """Returns payload, source file and source scan bytes of each row of a shard, float64 [rows, 3]."""
-    block = dataset.manifest.codecs[shard.codec].rows_per_block
-    lengths = np.diff(dataset.reader(shard).offsets.astype(np.int64))
-    rows = np.minimum(block, shard.rows - np.arange(len(lengths)) * block)
-    table, _ = read_side(dataset.local(shard.side), shard.rows)
-    return np.column_stack([np.repeat(lengths / rows, rows), table.source_bytes, table.source_payload_bytes])
+def _row_bytes(dataset: TokenDataset) -> np.ndarray:
+    """Returns payload, source file and source scan bytes of each row, float64 [rows, 3]."""
+    tables = [dataset.side_table(shard)[0] for shard in dataset.manifest.shards]
+    columns = [[getattr(table, name) for table in tables] for name in ("source_bytes", "source_payload_bytes")]
+    every = np.arange(len(dataset))
+    return np.column_stack([dataset.bytes_at(every), *(np.concatenate([[], *column]) for column in columns)])
 
 
 def _percent(part: int, whole: int) -> float | None:

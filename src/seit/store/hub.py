@@ -8,7 +8,7 @@ from seit import hub
 from seit.errors import StoreError
 from seit.store import manifest as manifests
 from seit.store.describe import describe
-from seit.store.remote import local_folder, superseded, whole
+from seit.store.remote import check_earlier, local_folder, whole
 
 
 def push_to_hub(
@@ -35,7 +35,7 @@ def push_to_hub(
     def replaces(there: bytes) -> list[str]:
         old = manifests.from_bytes(there, repo)
         if not overwrite:
-            superseded(old, manifest, repo)
+            check_earlier(old, manifest, repo)
         return [file.file for file in old.files]
 
     hub.commit(

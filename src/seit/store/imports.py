@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from seit.errors import StoreError
 from seit.store.about import About
 from seit.store.chunks import CELLS, Chunk, Survey, reading, write_chunks
-from seit.store.manifest import MAX_CELLS, MAX_VOCABULARY
+from seit.store.entries import MAX_CELLS, MAX_VOCABULARY
 from seit.store.token_rows import hashed
 
 _ROWS = 1024

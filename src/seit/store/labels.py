@@ -1,7 +1,8 @@
 """Labels of rows as Arrow columns: one class a row, several, weighted ones (soft), or none.
 
 In memory they are plain arrays: "class" int64 [n] (-1: unknown), "multi" bool [n, C], "soft" float32 [n, C].
-On disk a class is one small integer, the others are lists of the classes that are not zero.
+On disk a class is one small integer, the others are lists of the classes that are not zero. Any integer width that
+holds the class numbers will do, so that classes can grow without touching the shards that stand.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 
 from seit.errors import StoreError
 
@@ -65,68 +67,97 @@ def columns(labels: np.ndarray | None, how: str, classes: int) -> dict[str, pa.A
     return out
 
 
+def check(columns: dict[str, pa.Array]) -> int:
+    """Returns the checksum of label columns of one entry a row: see `_check`."""
+    if not columns:
+        return 0
+    label = columns["label"]
+    if not pa.types.is_list(label.type):
+        return _check(plain(label, label.type.to_pandas_dtype()))
+    weights = [plain(columns["weight"].values, np.float32)] if "weight" in columns else []
+    inner = label.values
+    return _check(plain(label.offsets, np.int32), plain(inner, inner.type.to_pandas_dtype()), *weights)
+
+
+def _check(*arrays: np.ndarray) -> int:
+    """Low 32 bits of XXH3-64 of arrays' little-endian bytes: row starts, classes and weights."""
+    digest = xxhash.xxh3_64()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+    return digest.intdigest() & 0xFFFFFFFF
+
+
 class LabelReader:
     """Gathers labels from mapped columns of one shard, checking what it reads.
 
     Args:
         columns: as `columns` returned them, n rows.
         how: the kind of labels.
-        classes: C.
+        classes: C; a shard written before classes were added knows fewer.
         rows: n.
         where: the shard, for errors.
+
+    Raises:
+        StoreError: the columns do not hold labels of that kind.
     """
 
     def __init__(self, columns: dict[str, Any], how: str, classes: int, rows: int, where: str) -> None:
-        self.how, self.classes, self.where = how, classes, where
+        self.how, self.classes, self.where, self.rows = how, classes, where, rows
         if how == "none":
             return
-        wanted = class_type(classes)
         label = columns["label"]
         inner = label if how == "class" else label.values
-        if len(label) != rows or inner.null_count or inner.type != pa.from_numpy_dtype(wanted):
+        if len(label) != rows or inner.null_count or not pa.types.is_integer(inner.type):
             raise self._damage(f"its label column is {label.type} of {len(label)} rows")
-        self.values = _plain(inner, wanted)
+        self.values = plain(inner, inner.type.to_pandas_dtype())
         if how != "class":
-            self.starts = _plain(label.offsets, np.int32)
+            self.starts = plain(label.offsets, np.int32)
         if how == "soft":
             weight = columns["weight"]
             if weight.values.type != pa.float32() or not weight.offsets.equals(label.offsets):
                 raise self._damage("its weights do not match its labels")
-            self.weights = _plain(weight.values, np.float32)
+            self.weights = plain(weight.values, np.float32)
             if len(self.weights) != len(self.values):
                 raise self._damage("its weights do not match its labels")
+
+    def check(self) -> int:
+        """Returns the checksum of all labels; compare it with the shard's own."""
+        arrays = {"none": [], "class": ["values"], "multi": ["starts", "values"]}
+        names = arrays.get(self.how, ["starts", "values", "weights"])
+        return _check(*(getattr(self, name) for name in names)) if names else 0
 
     def at(self, rows: np.ndarray) -> np.ndarray | None:
         """Returns the labels of the given rows of the shard, in their in-memory form."""
         if self.how == "none":
             return None
         if self.how == "class":
-            labels = self.values[rows].astype(np.int64)
-            if len(labels) and not -1 <= labels.min() <= labels.max() < self.classes:
+            labels = self.values[rows]
+            if len(labels) and not (labels.min() >= -1 and labels.max() < self.classes):
                 raise self._damage(f"a label lies outside -1..{self.classes - 1}")
-            return labels
+            return labels.astype(np.int64)
         out = np.zeros((len(rows), self.classes), bool if self.how == "multi" else np.float32)
         for i, row in enumerate(rows):
             start, stop = int(self.starts[row]), int(self.starts[row + 1])
             cls = self.values[start:stop] if 0 <= start <= stop <= len(self.values) else None
-            if cls is None or (len(cls) and not 0 <= cls.min() <= cls.max() < self.classes):
+            if cls is None or (len(cls) and not (cls.min() >= 0 and cls.max() < self.classes)):
                 raise self._damage(f"the labels of row {row} are out of range")
             out[i, cls] = True if self.how == "multi" else self.weights[start:stop]
         return out
-
-    def counts(self) -> np.ndarray:
-        """Returns how many rows of the shard carry each class, int64 [C]; unknown ones count nowhere."""
-        if self.how == "none" or not len(self.values):
-            return np.zeros(self.classes, np.int64)
-        if not -1 <= self.values.min() <= self.values.max() < self.classes:
-            raise self._damage(f"a label lies outside -1..{self.classes - 1}")
-        return np.bincount(self.values.astype(np.int64) + 1, minlength=self.classes + 1)[1:]
 
     def _damage(self, what: str) -> StoreError:
         return StoreError(what, self.where, "run seit verify, then seit repair")
 
 
-def _plain(array: pa.Array, dtype: Any) -> np.ndarray:
+def count(labels: np.ndarray | None, classes: int) -> np.ndarray:
+    """Counts the rows of each class, int64 [C]; unknown ones count nowhere, rows of several in each of theirs."""
+    if labels is None:
+        return np.zeros(classes, np.int64)
+    if labels.ndim == 1:
+        return np.bincount(labels.astype(np.int64) + 1, minlength=classes + 1)[1:]
+    return np.count_nonzero(labels, axis=0).astype(np.int64)
+
+
+def plain(array: pa.Array, dtype: Any) -> np.ndarray:
     """Returns an array without nulls as a view of its buffer; `to_numpy` would import an installed pandas."""
     data = array.buffers()[1]
     return np.frombuffer(data or b"", dtype, array.offset + len(array) if data else 0)[array.offset :]

@@ -1,16 +1,17 @@
 """The only reader and writer of manifest.json, the one file that makes a folder a token data set.
 
-A manifest is hostile input: every field is checked and capped here before anything is opened or allocated,
-file names are bare, and nothing is fetched or imported. FORMAT.md is the normative description.
+A manifest is hostile input: every field is checked and capped here before anything is opened or allocated, file
+names are bare, and nothing is fetched or imported. FORMAT.md is the normative description.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,136 +19,56 @@ import numpy as np
 
 from seit import files
 from seit.errors import StoreError
+from seit.store import entries
 from seit.store.codebook import from_ranges, to_ranges
+from seit.store.entries import CodecEntry, File, Manifest, Shard
 
 NAME = "manifest.json"
 FORMAT = "seit-tokens"
 VERSION = 1
-
-MAX_MANIFEST_BYTES = 64 << 20
-MAX_VOCABULARY = 1 << 18
-MAX_CELLS = 1 << 16
-MAX_ROWS = 1 << 40
-MAX_SHARD_ROWS = 1 << 30
-MAX_SHARD_BYTES = (1 << 31) - 1
-MAX_CLASSES = 1 << 20
-MAX_VIEWS = 1 << 10
-MAX_BLOCK_ROWS = 1 << 16
-
-LABELS = ("class", "multi", "soft", "none")
+UNDERSTOOD: frozenset[str] = frozenset()
+"""Extensions that this reader knows; a manifest that must be understood beyond them is refused."""
 
 _BARE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_DIGEST = re.compile(rb'"digest": "([0-9a-f]{64})"\s*\}\s*$')
-
-
-@dataclass(frozen=True)
-class File:
-    """One file of the store: a bare name, its size and its SHA-256."""
-
-    file: str
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class CodecFile(File):
-    """The fitted tables of one codec; `rows_per_block` rows share one payload."""
-
-    name: str
-    rows_per_block: int
-
-
-@dataclass(frozen=True)
-class Shard:
-    """`rows` consecutive rows of one split: their payloads (`data`) and their names (`side`)."""
-
-    split: str
-    rows: int
-    codec: int
-    payload_bytes: int
-    offset_bytes: int
-    label_bytes: int
-    data: File
-    side: File
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Everything that is known about a token data set without opening its shards.
-
-    Attributes:
-        tokenizer: name, identity (compared), provenance (shown), preprocessing.
-        grid: (h, w) cells.
-        full_vocabulary: codes of the tokenizer, of which K are used here.
-        used_codes: int32 [K], the tokenizer's code of each stored id; ranges in the file.
-        classes: names in label order; empty without labels.
-        labels: "class", "multi", "soft" or "none".
-        views: rows of each image; they follow one another.
-        entropy: H0 of all stored ids, bits per id.
-        source: name, split rule, terms, bytes of the files and of their JPEG scans.
-        created: command, plan and library versions.
-    """
-
-    tokenizer: dict[str, Any]
-    grid: tuple[int, int]
-    full_vocabulary: int
-    used_codes: np.ndarray
-    classes: list[str]
-    labels: str
-    views: int
-    entropy: float
-    source: dict[str, Any]
-    created: dict[str, Any]
-    codebook: File
-    codecs: list[CodecFile] = field(default_factory=list)
-    shards: list[Shard] = field(default_factory=list)
-
-    @property
-    def splits(self) -> dict[str, int]:
-        """Rows of each split, in stored order."""
-        rows: dict[str, int] = {}
-        for shard in self.shards:
-            rows[shard.split] = rows.get(shard.split, 0) + shard.rows
-        return rows
-
-    @property
-    def vocabulary(self) -> int:
-        """K: the stored ids are 0..K-1."""
-        return len(self.used_codes)
-
-    @property
-    def rows(self) -> int:
-        """Rows of all splits together."""
-        return sum(shard.rows for shard in self.shards)
-
-    @property
-    def cells(self) -> int:
-        """Ids in one row, h * w."""
-        return self.grid[0] * self.grid[1]
-
-    @property
-    def id_type(self) -> str:
-        """NumPy name of the ids' type: uint16, or uint32 above 65,536 codes."""
-        return "uint16" if self.vocabulary <= 1 << 16 else "uint32"
-
-    @property
-    def files(self) -> list[File]:
-        """Every file of the store but the manifest, in the order of the manifest."""
-        shards = [file for shard in self.shards for file in (shard.data, shard.side)]
-        return [self.codebook, *self.codecs, *shards]
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(rb'"digest"[ \t\r\n]*:[ \t\r\n]*"([0-9a-f]{64})"[ \t\r\n]*\}[ \t\r\n]*$')
 
 
 def to_bytes(manifest: Manifest) -> bytes:
-    """Serialises a manifest; its last field is the SHA-256 of its own bytes with that field zeroed."""
-    codes = {"vocabulary": manifest.vocabulary, "used_codes": to_ranges(manifest.used_codes)}
-    value = {"format": FORMAT, "version": VERSION, **asdict(manifest), **codes, "digest": "0" * 64}
-    data = (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
-    return data.replace(b'"digest": "' + b"0" * 64, b'"digest": "' + _digest(data).encode())
+    """Serialises a manifest; its last field is the SHA-256 of its own bytes with that field zeroed.
+
+    Raises:
+        StoreError: it holds what JSON or UTF-8 cannot: NaN, or a lone surrogate in a name.
+    """
+    values = _plain(manifest)
+    values["used_codes"] = to_ranges(manifest.used_codes)
+    values["code_counts"] = manifest.code_counts.tolist()
+    values["class_counts"] = {split: counts.tolist() for split, counts in manifest.class_counts.items()}
+    head = {"format": FORMAT, "version": VERSION, "vocabulary": manifest.vocabulary}
+    try:
+        lines = [f"{json.dumps(name)}: {_lines(value)}" for name, value in (head | values).items()]
+        data = "{\n" + ",\n".join([*lines, f'"digest": "{"0" * 64}"']) + "\n}\n"
+        encoded = data.encode()
+    except (ValueError, TypeError) as error:
+        raise StoreError(
+            f"cannot be written as JSON ({str(error)[:120]})", NAME, "mend names and metadata"
+        ) from None
+    digest = _digest(encoded).encode()
+    return encoded[: -len(digest) - 4] + digest + b'"\n}\n'
 
 
 def write(folder: str | os.PathLike[str], manifest: Manifest) -> None:
-    """Writes the manifest: the moment at which the folder's new state becomes visible."""
-    files.write_bytes(Path(folder) / NAME, to_bytes(manifest))
+    """Writes the manifest: the moment at which the folder's new state becomes visible.
+
+    What a reader would refuse is refused here, while the state before still stands.
+
+    Raises:
+        StoreError: the manifest is out of the format's limits.
+    """
+    path = Path(folder) / NAME
+    data = to_bytes(manifest)
+    from_bytes(data, f"{path} (not written)")
+    files.write_bytes(path, data)
 
 
 def read(path: str | os.PathLike[str]) -> Manifest:
@@ -158,10 +79,12 @@ def read(path: str | os.PathLike[str]) -> Manifest:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise StoreError(f"is larger than {MAX_MANIFEST_BYTES} bytes", str(path), "it is no manifest")
+        if path.stat().st_size > entries.MAX_MANIFEST_BYTES:
+            raise StoreError(f"is larger than {entries.MAX_MANIFEST_BYTES} bytes", str(path), "check the path")
         data = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        if not path.parent.exists():
+            raise StoreError("does not exist", str(path.parent), "check the path") from None
         raise StoreError(
             "is not a token data set: it holds no manifest.json", str(path.parent), "make one: seit tokenize"
         ) from None
@@ -178,16 +101,19 @@ def from_bytes(data: bytes, where: str) -> Manifest:
     """
     if data.startswith(b"version https://git-lfs"):
         raise StoreError("is a Git LFS pointer, not the file itself", where, "run git lfs pull")
+    if len(data) > entries.MAX_MANIFEST_BYTES:
+        raise StoreError(f"is larger than {entries.MAX_MANIFEST_BYTES} bytes", where, "write fewer, larger shards")
     try:
-        value = json.loads(data)
+        value = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         cause = "HTML" if data.lstrip()[:1] == b"<" else str(error)[:80]
         raise StoreError(f"is not JSON ({cause})", where, "fetch or create the data set again") from None
     check = _Check(where)
     check.that(isinstance(value, dict) and value.get("format") == FORMAT, f"its format is not {FORMAT!r}")
-    if value.get("version") != VERSION:
+    version = value.get("version")
+    if isinstance(version, bool) or version != VERSION:
         raise StoreError(
-            f"has format version {str(value.get('version'))[:20]}; this seit reads version {VERSION}",
+            f"has format version {str(version)[:20]}; this seit reads version {VERSION}",
             where,
             "update seit, or create the data set again",
         )
@@ -195,26 +121,38 @@ def from_bytes(data: bytes, where: str) -> Manifest:
         raise StoreError(
             "does not match its own digest: it is damaged, or was edited by hand",
             where,
-            "restore it, or seal a deliberate edit with seit.store.manifest.seal",
+            "restore it; class names, terms and metadata are changed by seit edit",
         )
     return check.manifest(value)
 
 
-def seal(path: str | os.PathLike[str]) -> None:
-    """Recomputes the digest of a manifest that was edited on purpose (class names, terms)."""
-    data = Path(path).read_bytes()
-    zeroed = _DIGEST.sub(b'"digest": "' + b"0" * 64 + b'"\n}\n', data)
-    data = zeroed.replace(b'"digest": "' + b"0" * 64, b'"digest": "' + _digest(zeroed).encode())
-    from_bytes(data, str(path))
-    files.write_bytes(path, data)
+def _plain(entry: Any) -> Any:
+    """Turns entries into JSON values, unknown fields at their end."""
+    if isinstance(entry, list):
+        return [_plain(item) for item in entry]
+    if not hasattr(entry, "__dataclass_fields__"):
+        return list(entry) if isinstance(entry, tuple) else entry
+    known = {item.name: _plain(getattr(entry, item.name)) for item in fields(entry) if item.name != "extra"}
+    return known | entry.extra
+
+
+def _lines(value: Any) -> str:
+    """Writes lists of objects with one object a line, everything else on one line."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n " + ",\n ".join(json.dumps(item, ensure_ascii=False, allow_nan=False) for item in value) + "\n]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is not JSON")
 
 
 def _digest(data: bytes) -> str:
-    """SHA-256 of the manifest's bytes, the 64 digits of its digest read as zeros."""
-    found = _DIGEST.search(data)
-    if not found:
+    """SHA-256 of the manifest's bytes, the 64 digits of its digest read as zeros; "" without such a last field."""
+    match = _DIGEST.search(data, max(0, data.rfind(b'"digest"')))
+    if not match:
         return ""
-    return hashlib.sha256(data[: found.start(1)] + b"0" * 64 + data[found.end(1) :]).hexdigest()
+    return hashlib.sha256(data[: match.start(1)] + b"0" * 64 + data[match.end(1) :]).hexdigest()
 
 
 class _Check:
@@ -232,91 +170,178 @@ class _Check:
         self.that(good, f"{name} is {str(value)[:40]!r}, not an integer in {low}..{high}")
         return value
 
-    def text(self, value: Any, name: str, longest: int = 4096) -> str:
-        self.that(isinstance(value, str) and len(value) <= longest, f"{name} is not a short text")
+    def text(self, value: Any, name: str, longest: int = entries.MAX_TEXT_LENGTH) -> str:
+        good = isinstance(value, str) and len(value) <= longest
+        self.that(good, f"{name} is {str(value)[:40]!r}, not a text of at most {longest} characters")
         return value
 
     def mapping(self, value: Any, name: str) -> dict[str, Any]:
-        self.that(isinstance(value, dict), f"{name} is not an object")
+        self.that(isinstance(value, dict), f"{name} is {str(value)[:40]!r}, not an object")
         return value
 
     def sequence(self, value: Any, name: str, longest: int) -> list[Any]:
-        self.that(isinstance(value, list) and len(value) <= longest, f"{name} is no list of <= {longest}")
+        self.that(isinstance(value, list) and len(value) <= longest, f"{name} is not a list of at most {longest}")
         return value
 
-    def bare(self, value: Any) -> str:
-        good = isinstance(value, str) and _BARE.fullmatch(value) is not None and value != NAME
-        self.that(good, f"{str(value)[:60]!r} is not a bare file name")
+    def split(self, value: Any) -> str:
+        try:
+            return entries.check_split(value)
+        except StoreError as error:
+            self.that(False, error.what)
+            raise
+
+    def counts(self, value: Any, name: str, length: int) -> np.ndarray:
+        counts = self.sequence(value, name, length)
+        good = len(counts) == length and all(type(item) is int and 0 <= item < 1 << 62 for item in counts)
+        self.that(good, f"{name} is not a list of {length} counts")
+        return np.array(counts, np.int64)
+
+    def sha256(self, value: Any, name: str) -> str:
+        good = isinstance(value, str) and _SHA256.fullmatch(value) is not None
+        self.that(good, f"the sha256 of {name} is {str(value)[:70]!r}, not 64 lower-case hex digits")
         return value
 
     def file(self, value: Any, name: str) -> File:
-        value = self.mapping(value, name)
-        sha256 = self.text(value.get("sha256"), f"sha256 of {name}", 64)
-        size = self.number(value.get("bytes"), f"bytes of {name}", 0, MAX_SHARD_BYTES)
-        return File(self.bare(value.get("file")), size, sha256)
+        value = dict(self.mapping(value, name))
+        file = value.pop("file", None)
+        bare = isinstance(file, str) and _BARE.fullmatch(file) is not None and file != NAME
+        self.that(bare, f"{str(file)[:60]!r} is not a bare file name")
+        size = self.number(value.pop("bytes", None), f"bytes of {name}", 0, entries.MAX_FILE_BYTES)
+        return File(file, size, self.sha256(value.pop("sha256", None), name), value)
+
+    def codec(self, value: Any) -> CodecEntry:
+        value = dict(self.mapping(value, "codec"))
+        return CodecEntry(
+            self.text(value.pop("name", None), "the name of a codec", 64),
+            self.number(value.pop("rows_per_block", None), "rows_per_block", 1, entries.MAX_BLOCK_ROWS),
+            self.number(value.pop("bytes", None), "bytes of a codec", 0, entries.MAX_CODEC_BYTES),
+            self.sha256(value.pop("sha256", None), "a codec"),
+            value,
+        )
+
+    def shard(self, value: Any, codecs: int) -> Shard:
+        value = dict(self.mapping(value, "shard"))
+        payload, offsets, labels = (
+            self.number(value.pop(name, None), name, 0, entries.MAX_FILE_BYTES)
+            for name in ("payload_bytes", "offset_bytes", "label_bytes")
+        )
+        return Shard(
+            self.split(value.pop("split", None)),
+            self.number(value.pop("rows", None), "rows of a shard", 0, entries.MAX_SHARD_ROWS),
+            self.number(value.pop("codec", None), "codec of a shard", 0, codecs - 1),
+            payload,
+            offsets,
+            labels,
+            self.file(value.pop("data", None), "shard"),
+            self.file(value.pop("side", None), "side table"),
+            value,
+        )
+
+    def tokenizer(self, value: Any) -> dict[str, Any]:
+        tokenizer = self.mapping(value, "tokenizer")
+        for name in ("name", "identity"):
+            self.text(tokenizer.get(name), f"tokenizer.{name}")
+        self.mapping(tokenizer.get("preprocessing"), "tokenizer.preprocessing")
+        return tokenizer
+
+    def source(self, value: Any) -> dict[str, Any]:
+        source = self.mapping(value, "source")
+        for name in ("name", "split_rule", "terms"):
+            self.text(source.get(name, ""), f"source.{name}", 1 << 20)
+        for name in ("file_bytes", "payload_bytes"):
+            self.number(source.get(name, 0), f"source.{name}", 0, 1 << 62)
+        return source
+
+    def created(self, value: Any) -> dict[str, Any]:
+        created = self.mapping(value, "created")
+        for name in ("command", "plan"):
+            self.text(created.get(name, ""), f"created.{name}", 1 << 20)
+        self.mapping(created.get("versions", {}), "created.versions")
+        return created
+
+    def shape(self, value: Any) -> tuple[int, ...]:
+        axes = self.sequence(value, "shape", 3)
+        self.that(len(axes) > 0, "shape has no axis")
+        shape = tuple(self.number(axis, "an axis of the shape", 1, entries.MAX_CELLS) for axis in axes)
+        self.that(
+            math.prod(shape) <= entries.MAX_CELLS,
+            f"the shape {list(shape)} has more than {entries.MAX_CELLS} cells",
+        )
+        return shape
+
+    def class_names(self, value: Any) -> list[str]:
+        names = [self.text(name, "a class name") for name in self.sequence(value, "classes", entries.MAX_CLASSES)]
+        if len(set(names)) < len(names):
+            seen: set[str] = set()
+            twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            self.that(False, f"the class {twice[:60]!r} occurs twice")
+        return names
 
     def codes(self, value: Any, full: int) -> np.ndarray:
         try:
-            return from_ranges(self.text(value, "used_codes", MAX_MANIFEST_BYTES), full)
+            return from_ranges(self.text(value, "used_codes", entries.MAX_MANIFEST_BYTES), full)
         except ValueError as error:
             self.that(False, f"used_codes are not ranges within 0..{full - 1}: {error}")
             raise
 
-    def codec(self, value: Any) -> CodecFile:
-        file = self.file(value, "codec")
-        block = self.number(value.get("rows_per_block"), "rows_per_block", 1, MAX_BLOCK_ROWS)
-        return CodecFile(file.file, file.bytes, file.sha256, self.text(value.get("name"), "codec", 64), block)
-
-    def shard(self, value: Any, codecs: int) -> Shard:
-        value = self.mapping(value, "shard")
-        payload, offset, label = (
-            self.number(value.get(name), name, 0, MAX_SHARD_BYTES)
-            for name in ("payload_bytes", "offset_bytes", "label_bytes")
-        )
-        return Shard(
-            self.bare(value.get("split")),
-            self.number(value.get("rows"), "rows of a shard", 0, MAX_SHARD_ROWS),
-            self.number(value.get("codec"), "codec of a shard", 0, codecs - 1),
-            payload,
-            offset,
-            label,
-            self.file(value.get("data"), "shard"),
-            self.file(value.get("side"), "side table"),
-        )
-
     def manifest(self, value: dict[str, Any]) -> Manifest:
-        grid = self.sequence(value.get("grid"), "grid", 2)
-        self.that(len(grid) == 2, "grid is not [h, w]")
-        h, w = (self.number(side, "a side of the grid", 1, MAX_CELLS) for side in grid)
-        self.that(h * w <= MAX_CELLS, f"grid {h}x{w} has more than {MAX_CELLS} cells")
-        full = self.number(value.get("full_vocabulary"), "full_vocabulary", 1, MAX_VOCABULARY)
-        labels = self.text(value.get("labels"), "labels")
-        self.that(labels in LABELS, f"labels is {labels[:20]!r}, not one of {', '.join(LABELS)}")
-        entropy: Any = value.get("entropy")
-        self.that(isinstance(entropy, int | float) and 0 <= entropy <= 18, "entropy is not in 0..18 bits")
-        codecs = [self.codec(item) for item in self.sequence(value.get("codecs"), "codecs", 1 << 10)]
-        shards = self.sequence(value.get("shards"), "shards", 1 << 18)
+        value = {name: item for name, item in value.items() if name not in ("format", "version", "digest")}
+        needs = [
+            self.text(name, "an extension", 128)
+            for name in self.sequence(value.pop("must_understand", []), "must_understand", 1024)
+        ]
+        if unknown := sorted(set(needs) - UNDERSTOOD):
+            raise StoreError(
+                f"needs {', '.join(unknown)}, which this seit does not know", self.where, "update seit"
+            )
+        full = self.number(value.pop("full_vocabulary", None), "full_vocabulary", 1, entries.MAX_VOCABULARY)
+        used = self.codes(value.pop("used_codes", None), full)
+        self.that(value.pop("vocabulary", None) == len(used), "vocabulary and used_codes disagree")
+        labels = self.text(value.pop("labels", None), "labels")
+        self.that(labels in entries.LABELS, f"labels is {labels[:20]!r}, not one of {', '.join(entries.LABELS)}")
+        classes = self.class_names(value.pop("classes", None))
+        codebook = value.pop("codebook", None)
+        codecs = self.sequence(value.pop("codecs", None), "codecs", entries.MAX_SHARDS)
+        shards = self.sequence(value.pop("shards", None), "shards", entries.MAX_SHARDS)
+        class_counts = self.mapping(value.pop("class_counts", {}), "class_counts")
         manifest = Manifest(
-            tokenizer=self.mapping(value.get("tokenizer"), "tokenizer"),
-            grid=(h, w),
+            tokenizer=self.tokenizer(value.pop("tokenizer", None)),
+            shape=self.shape(value.pop("shape", None)),
             full_vocabulary=full,
-            used_codes=self.codes(value.get("used_codes"), full),
-            classes=[
-                self.text(name, "a class name")
-                for name in self.sequence(value.get("classes"), "classes", MAX_CLASSES)
-            ],
+            used_codes=used,
+            code_counts=self.counts(value.pop("code_counts", None), "code_counts", len(used)),
             labels=labels,
-            views=self.number(value.get("views"), "views", 1, MAX_VIEWS),
-            entropy=float(entropy),
-            source=self.mapping(value.get("source"), "source"),
-            created=self.mapping(value.get("created"), "created"),
-            codebook=self.file(value.get("codebook"), "codebook"),
-            codecs=codecs,
+            classes=classes,
+            class_counts={
+                self.split(split): self.counts(counts, f"class_counts of {split}", len(classes))
+                for split, counts in class_counts.items()
+            },
+            views=self.number(value.pop("views", 1), "views", 1, entries.MAX_VIEWS),
+            source=self.source(value.pop("source", {})),
+            created=self.created(value.pop("created", {})),
+            codebook=None if codebook is None else self.file(codebook, "codebook"),
+            metadata=self.mapping(value.pop("metadata", {}), "metadata"),
+            codecs=[self.codec(item) for item in codecs],
             shards=[self.shard(item, len(codecs)) for item in shards],
+            superseded=[
+                self.file(item, "a superseded file")
+                for item in self.sequence(value.pop("superseded", []), "superseded", 4 * entries.MAX_SHARDS)
+            ],
+            generation=self.number(value.pop("generation", None), "generation", 1, 1 << 53),
+            must_understand=needs,
+            extra=value,
         )
-        self.that(value.get("vocabulary") == manifest.vocabulary, "vocabulary and used_codes disagree")
-        names = [file.file for file in manifest.files]
-        self.that(len(set(names)) == len(names), "two entries name the same file")
-        self.that(manifest.rows <= MAX_ROWS, f"it claims more than {MAX_ROWS} rows")
-        self.that(all(shard.rows % manifest.views == 0 for shard in manifest.shards), "a shard cuts an image")
+        self._agrees(manifest)
         return manifest
+
+    def _agrees(self, manifest: Manifest) -> None:
+        """Checks what several fields say together."""
+        names = [file.file for file in (*manifest.files, *manifest.superseded)]
+        self.that(len(set(names)) == len(names), "two entries name the same file")
+        self.that(manifest.rows <= entries.MAX_ROWS, f"it claims more than {entries.MAX_ROWS} rows")
+        self.that(all(shard.rows % manifest.views == 0 for shard in manifest.shards), "a shard cuts an image")
+        ids = int(manifest.code_counts.sum())
+        self.that(ids == manifest.rows * manifest.cells, f"code_counts add up to {ids}, not to all ids")
+        labelled = manifest.labels != "none"
+        splits = set(manifest.splits) if labelled else set()
+        self.that(set(manifest.class_counts) == splits, "class_counts are not of the splits that have labels")

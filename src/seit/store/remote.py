@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,7 +21,7 @@ from seit.errors import SeitError, StoreError
 from seit.progress import progress
 from seit.store import manifest as manifests
 from seit.store.cache import Cache
-from seit.store.manifest import File, Manifest
+from seit.store.entries import MAX_MANIFEST_BYTES, File, Manifest
 
 DEFAULT_BYTES = 50 << 30
 _PIECE = 32 << 20  # bytes asked for at a time
@@ -66,10 +67,18 @@ class RemoteFolder:
         Raises:
             StoreError: there is none, or it is damaged.
         """
+        return manifests.from_bytes(self.must_exist(), f"{self.url}/{manifests.NAME}")
+
+    def must_exist(self) -> bytes:
+        """Fetches the bytes of the manifest.
+
+        Raises:
+            StoreError: there is none.
+        """
         data = self.manifest_bytes()
         if data is None:
             raise StoreError("is not a token data set: it holds no manifest.json", self.url, "check the URL")
-        return manifests.from_bytes(data, f"{self.url}/{manifests.NAME}")
+        return data
 
     def manifest_bytes(self) -> bytes | None:
         """Fetches the manifest as it is there, None if it is absent.
@@ -80,10 +89,10 @@ class RemoteFolder:
         where = f"{self.url}/{manifests.NAME}"
         with reaching(where):
             try:
-                data = b"".join(self._pieces(manifests.NAME, manifests.MAX_MANIFEST_BYTES))
+                data = b"".join(self._pieces(manifests.NAME, MAX_MANIFEST_BYTES))
             except FileNotFoundError:
                 return None
-        if len(data) > manifests.MAX_MANIFEST_BYTES:
+        if len(data) > MAX_MANIFEST_BYTES:
             raise StoreError("is too large for a manifest", where, "check the URL")
         return data
 
@@ -169,7 +178,8 @@ class RemoteFolder:
 def upload(path: str | os.PathLike[str], url: str) -> str:
     """Copies a token data set to a URL, its manifest last, or brings the copy there up to date.
 
-    Readers see the old data set or the new one. Files that only the old manifest named are removed at the end.
+    Readers see the old data set or the new one. Files that only the old manifest named are removed at the end;
+    those of the generation before stay, as in the folder, for whoever has it open.
 
     Args:
         path: a local folder.
@@ -191,9 +201,11 @@ def upload(path: str | os.PathLike[str], url: str) -> str:
         before = place.manifest_bytes()
         if before == data:
             return url
-        old = None if before is None else manifests.from_bytes(before, f"{url}/{manifests.NAME}")
-        dropped = [] if old is None else superseded(old, manifest, url)
-        there = set() if old is None else {file.file for file in old.files}
+        there: set[str] = set()
+        if before is not None:
+            old = manifests.from_bytes(before, f"{url}/{manifests.NAME}")
+            check_earlier(old, manifest, url)
+            there = {file.file for file in (*old.files, *old.superseded)}
         with progress(sum(file.bytes for file in manifest.files), "upload", "bytes") as bar:
             for file in manifest.files:
                 new = file.file in there or _create(system, f"{root}/{file.file}", folder / file.file)
@@ -205,7 +217,7 @@ def upload(path: str | os.PathLike[str], url: str) -> str:
                     )
                 bar.update(file.bytes)
         _put_manifest(system, target, data, seen)
-        for name in dropped:
+        for name in there - {file.file for file in (*manifest.files, *manifest.superseded)}:
             with contextlib.suppress(FileNotFoundError):
                 system.rm_file(f"{root}/{name}")
     return url
@@ -232,27 +244,24 @@ def whole(folder: Path) -> tuple[bytes, Manifest]:
     return data, manifest
 
 
-def superseded(old: Manifest, new: Manifest, where: str) -> list[str]:
-    """Returns the files that only `old` names, an earlier state of the data set `new`.
+def check_earlier(old: Manifest, new: Manifest, where: str) -> None:
+    """Refuses to put `new` where `old` is, unless `old` is an earlier state of the same data set.
 
     Raises:
-        StoreError: `old` is another data set, or a later state.
+        StoreError: `old` is another data set, a later state, or one that grew apart from it.
     """
-    if _identity(old) != _identity(new):
+    names, before = {file.file for file in new.files}, {file.file for file in old.files}
+    if _identity(old) != _identity(new) or (old.generation == new.generation and names != before):
         raise StoreError("already holds another token data set", where, "choose another place")
-    names = {file.file: file.sha256 for file in new.files}
-    for file in old.files:
-        if names.get(file.file, file.sha256) != file.sha256:
-            raise StoreError(f"already holds another token data set ({file.file})", where, "choose another place")
-    before, after = (getattr(manifest, "generation", 0) for manifest in (old, new))
-    if before > after or any(rows > new.splits.get(split, 0) for split, rows in old.splits.items()):
+    apart = old.generation + 1 == new.generation and not before <= names | {file.file for file in new.superseded}
+    fewer = any(rows > new.splits.get(split, 0) for split, rows in old.splits.items())
+    if old.generation > new.generation or apart or fewer:
         raise StoreError("holds rows of this data set that are not here", where, "push the folder that has them")
-    return [file.file for file in old.files if file.file not in names]
 
 
 def _identity(manifest: Manifest) -> tuple[Any, Any]:
     """Returns what stays while a data set grows or is repaired: what it was made of, and by which tokenizer."""
-    return manifest.created.get("plan"), manifest.tokenizer.get("identity")
+    return manifest.created.get("plan"), manifest.tokenizer["identity"]
 
 
 @contextlib.contextmanager
@@ -292,7 +301,7 @@ def _connect(url: str) -> tuple[Any, str]:
 
 def _pinned(url: str) -> str:
     """Returns a URL of the hub with the commit that its branch is at; any other URL as it is."""
-    if not url.startswith("hf://"):
+    if not url.startswith("hf://") or re.search("@[0-9a-f]{40}", url):
         return url
     from huggingface_hub import HfApi
 
@@ -314,10 +323,8 @@ def _alone(system: Any, root: str) -> contextlib.AbstractContextManager[None]:
     """Keeps other writers out where there are locks; object stores refuse a second writer's files themselves."""
     if not _is_local(system):
         return contextlib.nullcontext()
-    from seit.store.writer import commit_lock
-
     os.makedirs(root, exist_ok=True)
-    return commit_lock(Path(root))
+    return files.lock(Path(root) / ".lock")
 
 
 def _create(system: Any, target: str, source: Path) -> bool:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from seit import files
 from seit.errors import StoreError
+from seit.store import ipc
 
 _NUMBERS = {
     "source_bytes": np.uint32,
@@ -24,6 +24,7 @@ _NUMBERS = {
     "width": np.uint32,
     "height": np.uint32,
 }
+_ROW_BYTES = 4096 + 128  # a name and all numbers of a row: what a side table may inflate to
 
 
 @dataclass
@@ -117,46 +118,49 @@ def _most(dtype: type) -> int:
 
 
 def checks(ids: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    """Returns each row's CRC-32, uint32 [n].
+    """Returns each row's CRC-32, uint32 [n], of its ids and then its label.
+
+    A label is summed as int64: its class, or the classes that are not zero in ascending order, followed by their
+    float32 weights where it is soft. So it does not change when classes are added.
 
     Args:
         ids: [n, h, w] stored ids, uint16 or uint32; their little-endian bytes are summed.
-        labels: int64 [n], bool [n, C], float32 [n, C] or None; their row's bytes follow the ids.
+        labels: int64 [n], bool [n, C], float32 [n, C] or None.
     """
     ids = np.ascontiguousarray(ids, ids.dtype.newbyteorder("<"))
     out = np.empty(len(ids), np.uint32)
     for i, row in enumerate(ids):
         out[i] = zlib.crc32(row.data)
-    if labels is not None:
-        labels = np.ascontiguousarray(labels, labels.dtype.newbyteorder("<"))
-        for i, row in enumerate(labels.reshape(len(ids), -1)):
-            out[i] = zlib.crc32(row.tobytes(), int(out[i]))
+    if labels is None:
+        return out
+    for i, label in enumerate(labels):
+        classes = np.atleast_1d(label) if labels.ndim == 1 else np.flatnonzero(label)
+        out[i] = zlib.crc32(classes.astype("<i8").tobytes(), int(out[i]))
+        if labels.dtype == np.float32:
+            out[i] = zlib.crc32(label[classes].astype("<f4").tobytes(), int(out[i]))
     return out
 
 
 def write_side(path: Path, table: RowTable, check: np.ndarray) -> None:
     """Writes the side table of one shard, zstd-compressed, atomically."""
-    columns = table.columns() | {"check": pa.array(check)}
-    batch = pa.record_batch(list(columns.values()), names=list(columns))
-    options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=9))
-    with files.atomic(path) as temporary, pa.ipc.new_file(str(temporary), batch.schema, options=options) as out:
-        out.write_batch(batch)
+    ipc.write_batch(path, table.columns() | {"check": pa.array(check)}, {}, "zstd")
 
 
 def read_side(path: Path, rows: int) -> tuple[RowTable, np.ndarray]:
     """Reads the side table of one shard and its checks, uint32 [rows].
 
     Raises:
+        FileNotFoundError: there is no such file.
         StoreError: it is damaged or has another number of rows.
     """
     try:
-        with pa.memory_map(str(path)) as source:
-            reader = pa.ipc.open_file(source)
-            batch = reader.get_batch(0)
-            batch.validate(full=True)
-            table = RowTable.from_columns(batch)
-            check = batch.column("check").to_numpy(zero_copy_only=False)
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, IndexError) as error:
+        batch = ipc.read_batch(path, True, largest=rows * _ROW_BYTES + (1 << 16))
+        batch.validate(full=True)
+        table = RowTable.from_columns(batch)
+        check = batch.column("check").to_numpy(zero_copy_only=False)
+    except FileNotFoundError:
+        raise
+    except ipc.Unreadable as error:
         raise StoreError(f"cannot be read ({str(error)[:120]})", str(path), "run seit repair") from None
     if len(table) != rows or check.dtype != np.uint32:
         raise StoreError(f"has {len(table)} rows, the manifest says {rows}", str(path), "run seit repair")

@@ -6,6 +6,7 @@ so an interrupted write resumes by looking which parts exist. Writers of differe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ from seit.errors import StoreError
 from seit.store.rows import RowTable
 
 _NAME = re.compile(r"part-(\d{6})\.arrow")
+_OWN = re.compile(r"part-\d{6}\.arrow|plan\.json|listing\.\w+|lock(-.*)?|\..*\.tmp")
 
 
 @dataclass
@@ -112,28 +114,21 @@ def finished(folder: Path) -> set[int]:
 
 
 def regrouped(folder: Path, numbers: list[int], rows: int) -> Iterator[Part]:
-    """Joins the given parts, in order, into parts of at most `rows` rows of one split.
+    """Joins the given parts, in order, into parts of at most `rows` rows of one split, split by split.
 
     Parts are tokenizer-sized, shards are disk-sized: few files, whatever the size of a part.
     """
-    order: list[str] = []
     by_split: dict[str, list[int]] = {}
     for number in numbers:
-        split, _ = read_ids(folder, number)
-        if split not in order:
-            order.append(split)
-        by_split.setdefault(split, []).append(number)
-    for split in order:
-        yield from resized((read_part(folder, number) for number in by_split[split]), rows)
+        by_split.setdefault(read_ids(folder, number)[0], []).append(number)
+    for mine in by_split.values():
+        yield from regroup((read_part(folder, number) for number in mine), rows)
 
 
-def resized(parts: Iterable[Part], rows: int) -> Iterator[Part]:
-    """Joins and cuts consecutive parts of one split into parts of `rows` rows, the last one of fewer."""
+def regroup(parts: Iterable[Part], rows: int) -> Iterator[Part]:
+    """Joins and cuts parts of one split into parts of `rows` rows; the last may have fewer."""
     waiting: list[Part] = []
     for part in parts:
-        if waiting and waiting[0].split != part.split:
-            yield _joined(waiting)
-            waiting = []
         start = 0
         while start < len(part):
             stop = min(len(part), start + rows - sum(map(len, waiting)))
@@ -144,6 +139,15 @@ def resized(parts: Iterable[Part], rows: int) -> Iterator[Part]:
                 waiting = []
     if waiting:
         yield _joined(waiting)
+
+
+def remove(folder: Path) -> None:
+    """Removes a folder of parts: the files that writers put there, and the folder if nothing else is in it."""
+    for path in folder.iterdir():
+        if _OWN.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # somebody put something else there: it stays
+        folder.rmdir()
 
 
 def _cut(part: Part, start: int, stop: int) -> Part:

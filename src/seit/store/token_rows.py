@@ -167,8 +167,14 @@ def _item(labels: np.ndarray | None, i: int) -> Any:
     return int(labels[i]) if labels.ndim == 1 else labels[i]
 
 
-def same_kind(first: TokenRows, other: TokenRows, where: str) -> None:
+def same_kind(first: TokenRows, other: TokenRows, where: str, classes: bool = True) -> None:
     """Checks that rows can stand in one store.
+
+    Args:
+        first: rows of the store.
+        other: rows to stand beside them.
+        where: names `other` in errors.
+        classes: whether the class lists must be equal too.
 
     Raises:
         StoreError: they differ in tokenizer, grid, classes, kind of labels or views.
@@ -176,7 +182,7 @@ def same_kind(first: TokenRows, other: TokenRows, where: str) -> None:
     for what, mine, theirs in (
         ("tokenizer", other.tokenizer.get("identity"), first.tokenizer.get("identity")),
         ("grid", other.grid, first.grid),
-        ("class list", other.classes, first.classes),
+        ("class list", other.classes if classes else None, first.classes if classes else None),
         ("kind of labels", other.label_kind, first.label_kind),
         ("number of views", other.views, first.views),
         ("vocabulary", other.full_vocabulary, first.full_vocabulary),

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from seit.errors import StoreError
 from seit.progress import progress
+from seit.store import labels as label_columns
 from seit.store import manifest as manifests
 from seit.store import rows as side
 from seit.store.dataset import TokenDataset
-from seit.store.manifest import File, Shard
+from seit.store.entries import File, Shard
 from seit.store.shard import ShardReader
 
 _CHUNK = 1024
@@ -47,9 +47,9 @@ def verify(path: str | os.PathLike[str], decode: bool = False) -> list[Damage]:
     """Reads every byte of a token data set and names what is damaged.
 
     Args:
-        path: its folder.
-        decode: also decode every row of undamaged shards and compare it with its checksum, which finds a fault of
-            the writer or of this machine's memory rather than of the disk.
+        path: its folder, or a URL, whose files are read without being kept.
+        decode: also decode every row of undamaged shards and compare it with its checksum and the stored counts,
+            which finds a fault of the writer or of this machine's memory rather than of the disk.
 
     Returns:
         One entry a damaged file, in the order of the manifest; empty if the store is whole.
@@ -58,33 +58,48 @@ def verify(path: str | os.PathLike[str], decode: bool = False) -> list[Damage]:
         data = TokenDataset(path)
     except StoreError as error:
         return [Damage(manifests.NAME, error.what)]
-    manifest, folder = data.manifest, Path(path)
+    manifest = data.manifest
+    faults: dict[str, str] = {}
     with progress(sum(file.bytes for file in manifest.files), "verify", "bytes") as bar:
-        faults = {}
         for file in manifest.files:
-            fault = check_file(folder, file)
-            if fault:
+            if fault := file_fault(data, file):
                 faults[file.file] = fault
             bar.update(file.bytes)
-    found = [Damage(name, what) for name, what in faults.items() if name not in _shard_names(data)]
-    for shard in manifest.shards:
-        whole = shard.data.file not in faults
-        if whole and not decode:
-            continue
-        bad = damaged_rows(data, shard) if shard.rows else []
-        if not whole or bad or bad is None:
-            found.append(Damage(shard.data.file, faults.get(shard.data.file, "rows fail their checksum"), bad))
-    return sorted(found, key=lambda damage: [file.file for file in manifest.files].index(damage.file))
+    found: dict[str, Damage] = {}
+    with progress(manifest.rows if decode else 0, "decode", "rows") as bar:
+        for shard in manifest.shards:
+            name = shard.data.file
+            hidden = shard.side.file in faults or (name in faults and data.remote is not None)
+            bad = damaged_rows(data, shard, hidden) if decode or name in faults else []
+            if name in faults or bad or (bad is None and shard.side.file not in faults):
+                found[name] = Damage(name, faults.get(name, "rows fail their checksum"), bad)
+            bar.update(shard.rows if decode else 0)
+    rest = {name: Damage(name, what) for name, what in faults.items() if name not in found}
+    damages = [(found | rest)[file.file] for file in manifest.files if file.file in found or file.file in rest]
+    if decode and not damages and (wrong := _wrong_count(data)):
+        damages = [Damage(manifests.NAME, wrong)]
+    return damages
 
 
-def _shard_names(data: TokenDataset) -> set[str]:
-    return {shard.data.file for shard in data.manifest.shards}
+def _wrong_count(data: TokenDataset) -> str:
+    """Compares the manifest's derived fields with the rows; returns what differs, or ""."""
+    codes = np.zeros(data.vocabulary, np.int64)
+    for split in data.splits:
+        rows, classes = TokenDataset(data.path, split), np.zeros(len(data.classes), np.int64)
+        for places in rows.chunks():
+            codes += np.bincount(rows.ids(places).reshape(-1), minlength=len(codes))
+            classes += label_columns.count(rows.labels_at(places), len(classes))
+        if data.label_kind != "none" and (classes != data.manifest.class_counts[split]).any():
+            return f"its class_counts of {split} are not those of the rows"
+    return "its code_counts are not those of the rows" if (codes != data.counts).any() else ""
 
 
-def check_file(folder: Path, file: File) -> str:
+def file_fault(data: TokenDataset, file: File) -> str:
     """Returns what is wrong with a file of the store, or "" if it is whole."""
-    path = folder / file.file
+    if data.remote:
+        return data.remote.fault(file)
     try:
+        path = data.local(file)
         size = path.stat().st_size
         if size != file.bytes:
             return f"has {size} bytes instead of {file.bytes}"
@@ -92,34 +107,51 @@ def check_file(folder: Path, file: File) -> str:
             digest = hashlib.file_digest(source, "sha256").hexdigest()
     except FileNotFoundError:
         return "is missing"
+    except StoreError as error:
+        return error.what
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return "" if digest == file.sha256 else "does not match its SHA-256"
 
 
-def damaged_rows(data: TokenDataset, shard: Shard) -> list[int] | None:
+def damaged_rows(data: TokenDataset, shard: Shard, side_damaged: bool) -> list[int] | None:
     """Decodes every row of a shard against its checksum.
 
+    Args:
+        data: the store.
+        shard: of its manifest.
+        side_damaged: whether the side table, which holds the checksums, is damaged too, or the shard out of reach.
+
     Returns:
-        The rows that fail, or None if the side table, which holds the checksums, is damaged too.
+        The rows that fail, or None if that cannot be told.
     """
-    try:
-        _, wanted = side.read_side(data.local(shard.side), shard.rows)
-        if check_file(data.local(shard.side).parent, shard.side):
-            return None
-    except StoreError:
+    if side_damaged:
         return None
     try:
-        reader = data.reader(shard)
+        _, checks = data.side_table(shard)
     except StoreError:
+        return None
+    reader = salvaged(data, shard)
+    if reader is None:
         return list(range(shard.rows))
     bad: list[int] = []
     for start in range(0, shard.rows, _CHUNK):
-        bad += _failing(reader, wanted, np.arange(start, min(start + _CHUNK, shard.rows)))
+        bad += _failing(reader, checks, np.arange(start, min(start + _CHUNK, shard.rows)))
     return bad
 
 
-def _failing(reader: ShardReader, wanted: np.ndarray, rows: np.ndarray) -> list[int]:
+def salvaged(data: TokenDataset, shard: Shard) -> ShardReader | None:
+    """Opens a damaged shard, with the codec of another one if its own is damaged; None if it cannot be opened."""
+    try:
+        reader = data.reader(shard, salvage=True)
+        if reader.codec_bytes() is None and (codec := data.codec(shard.codec)) is not None:
+            reader.adopt(codec)
+        return reader
+    except StoreError:
+        return None
+
+
+def _failing(reader: ShardReader, checks: np.ndarray, rows: np.ndarray) -> list[int]:
     """Returns which of the rows do not decode or differ from their checksum, halving where decoding fails."""
     try:
         found = side.checks(reader.decode(rows), reader.labels.at(rows))
@@ -127,5 +159,5 @@ def _failing(reader: ShardReader, wanted: np.ndarray, rows: np.ndarray) -> list[
         if len(rows) == 1:
             return [int(rows[0])]
         half = len(rows) // 2
-        return _failing(reader, wanted, rows[:half]) + _failing(reader, wanted, rows[half:])
-    return rows[found != wanted[rows]].tolist()
+        return _failing(reader, checks, rows[:half]) + _failing(reader, checks, rows[half:])
+    return rows[found != checks[rows]].tolist()

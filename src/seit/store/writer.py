@@ -6,12 +6,10 @@ writes the manifest last and renames that folder to OUT. A killed writer loses a
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,11 @@ import numpy as np
 
 from seit import files
 from seit.errors import StoreError
-from seit.store import encode, staging
+from seit.store import encode, entries, staging
 from seit.store import labels as label_columns
 from seit.store import manifest as manifests
+from seit.store.dataset import TokenDataset
+from seit.store.publish import disk_errors, read_back
 from seit.store.remote import local_folder
 from seit.store.rows import RowTable
 
@@ -42,14 +42,15 @@ class TokenWriter:
         out: the folder to make; it must not exist.
         tokenizer: name, identity, provenance, preprocessing of the tokenizer that made the ids.
         codebook: [K, d] float32, all codes of the tokenizer, or None if the vectors are unknown.
-        grid: (h, w).
-        classes: class names in label order.
+        grid: cells of a row along each axis: (h, w), (n,) or (q, h, w).
+        classes: class names in label order, each once.
         source: name, split_rule, terms of the images.
         plan: a hash of what will be written; a partial of another plan is refused.
         codec: "auto", "zero-order", "context" or "learned".
         command: how to repeat this, recorded.
         vocabulary: K, needed only without a codebook.
         views: rows of each image, which follow one another in every shard.
+        metadata: JSON-able, the user's own.
 
     Attributes:
         finished: the shards that are staged, by this or an interrupted earlier call.
@@ -64,7 +65,7 @@ class TokenWriter:
         *,
         tokenizer: dict[str, Any],
         codebook: np.ndarray | None,
-        grid: tuple[int, int],
+        grid: tuple[int, ...],
         classes: list[str],
         source: dict[str, Any],
         plan: str,
@@ -72,28 +73,22 @@ class TokenWriter:
         command: str = "",
         vocabulary: int = 0,
         views: int = 1,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         self.out = local_folder(out, "write it here, then seit push").absolute()
         self.codec, self.codebook = codec, codebook
         self.partial = self.out.with_name(self.out.name + ".partial")
-        self.grid, self.views = (int(grid[0]), int(grid[1])), views
+        self.grid, self.views = tuple(int(side) for side in grid), views
         self.vocabulary = vocabulary if codebook is None else len(codebook)
-        if (
-            not 1 <= self.vocabulary <= manifests.MAX_VOCABULARY
-            or self.grid[0] * self.grid[1] > manifests.MAX_CELLS
-        ):
-            raise StoreError(
-                f"vocabulary {self.vocabulary} with grid {self.grid} is outside the format's limits",
-                str(out),
-                f"1..{manifests.MAX_VOCABULARY} codes and at most {manifests.MAX_CELLS} cells",
-            )
         self._refuse_existing()
         self.header: dict[str, Any] = {
-            "tokenizer": tokenizer,
+            "tokenizer": {"preprocessing": {}} | tokenizer,
             "classes": list(classes),
             "source": source,
             "created": {"command": command, "plan": plan},
+            "metadata": metadata or {},
         }
+        self._refuse_unreadable()
         with disk_errors(self.partial):
             self.partial.mkdir(parents=True, exist_ok=True)
             self._check_plan(plan)
@@ -123,11 +118,12 @@ class TokenWriter:
         """
         ids = np.asarray(ids)
         n = len(ids)
+        entries.check_split(split)
         if ids.shape[1:] != self.grid or not np.issubdtype(ids.dtype, np.integer) or len(rows) != n:
             raise StoreError(
                 f"ids are {ids.dtype} {list(ids.shape)} beside {len(rows)} names",
                 f"shard {shard}",
-                f"give integers [n, {self.grid[0]}, {self.grid[1]}] and n names",
+                f"give integers [n, {', '.join(map(str, self.grid))}] and n names",
             )
         if n % self.views:
             raise StoreError(
@@ -139,7 +135,7 @@ class TokenWriter:
             )
         how = label_columns.kind(labels, len(self.header["classes"]), n)
         labels = labels.astype(np.int64) if labels is not None and how == "class" else labels
-        small = ids.astype(np.uint16 if self.vocabulary <= 1 << 16 else np.uint32)
+        small = ids.astype(encode.id_type(self.vocabulary)).reshape(n, math.prod(self.grid[:-1]), self.grid[-1])
         with disk_errors(self.partial):
             staging.write_part(self.partial, shard, staging.Part(split, small, labels, rows, note or {}))
         self.finished.add(shard)
@@ -162,7 +158,9 @@ class TokenWriter:
         Raises:
             StoreError: a shard is missing, another process commits, OUT exists, or the disk is full.
         """
-        with commit_lock(self.partial), disk_errors(self.partial):
+        if not self.partial.is_dir():
+            raise StoreError("is gone: another process committed it", str(self.partial), "use its data set")
+        with disk_errors(self.partial), files.lock(self.partial / "lock-write"):
             self._refuse_existing()
             numbers = sorted(staging.finished(self.partial))
             missing = sorted(set(range(numbers[-1] + 1 if numbers else 1)) - set(numbers))
@@ -175,13 +173,31 @@ class TokenWriter:
             whole = self.partial / "whole"
             shutil.rmtree(whole, ignore_errors=True)
             whole.mkdir()
-            fixed = encode.Fixed(self.grid, self.vocabulary, self.views, self.codebook, self.header)
+            first = staging.read_part(self.partial, numbers[0])
+            labels = label_columns.kind(first.labels, len(self.header["classes"]), len(first))
+            fixed = encode.Fixed(self.grid, self.vocabulary, self.views, self.codebook, labels, self.header)
             manifest = encode.new_store(whole, self.partial, numbers, fixed, self.codec)
             manifests.write(whole, manifest)
+            read_back(TokenDataset(whole), manifest.files)
             os.rename(whole, self.out)
             files.sync_folder(self.out.parent)
-        shutil.rmtree(self.partial, ignore_errors=True)
+        staging.remove(self.partial)
         return self.out
+
+    def _refuse_unreadable(self) -> None:
+        """Refuses what no reader would open before anything is written."""
+        empty = entries.Manifest(
+            shape=self.grid,
+            full_vocabulary=self.vocabulary,
+            used_codes=np.zeros(0, np.int32),
+            code_counts=np.zeros(0, np.int64),
+            labels="none",
+            class_counts={},
+            views=self.views,
+            codebook=None,
+            **self.header,
+        )
+        manifests.from_bytes(manifests.to_bytes(empty), str(self.out))
 
     def _refuse_existing(self) -> None:
         if not os.path.lexists(self.out):
@@ -212,38 +228,3 @@ class TokenWriter:
     def _leftover(self) -> bool:
         """Whether OUT.partial holds nothing but what a killed first moment leaves."""
         return all(path.name.endswith(".tmp") for path in self.partial.iterdir())
-
-
-@contextlib.contextmanager
-def commit_lock(folder: Path) -> Iterator[None]:
-    """Holds the one committer's lock, on the folder itself; the system drops it if the process dies.
-
-    Raises:
-        StoreError: another process holds it.
-    """
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        raise StoreError("is gone: another process committed it", str(folder), "use its data set") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise StoreError("is being committed by another process", str(folder), "wait for it") from None
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """Turns the system's refusals (full disk, no permission) into one clear line."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"cannot be written: {error.strerror or error}",
-            str(error.filename or folder),
-            "mend that and run the same command again: finished shards are kept",
-        ) from error

@@ -12,7 +12,6 @@ from seit.store import TokenDataset, TokenRows
 from seit.store.append import append as append_rows
 from seit.store.describe import describe
 from seit.store.joined import Joined
-from seit.store.remote import local_folder
 from seit.store.save import save
 
 
@@ -32,9 +31,7 @@ def append(tokens: str | os.PathLike[str], more: str | os.PathLike[str], *, code
         StoreError: the two do not fit together, or another process writes to the folder.
     """
     _check(codec)
-    folder = local_folder(tokens, "append to it here, then seit push")
-    TokenDataset(folder)  # says so if there is none, before a lock does
-    append_rows(folder, _splits(more), codec)
+    append_rows(tokens, _splits(more), codec)
     return describe(tokens)
 
 

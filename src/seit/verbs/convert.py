@@ -20,9 +20,9 @@ from seit.store.exports import export_parquet, export_webdataset
 from seit.store.imports import import_folder
 from seit.store.npy import export_npy
 from seit.store.official import export_official, import_official
+from seit.store.publish import disk_errors
 from seit.store.remote import is_url, local_folder
 from seit.store.save import recode
-from seit.store.writer import disk_errors
 
 _OFFICIAL = "-token.data.bin.gz"
 _OFFICIAL_CODES = 510  # what that format can hold; a data set keeps those that occur

@@ -171,9 +171,9 @@ def _photos(path: Path, photos: Source) -> list[Photo]:
     dataset = TokenDataset(path)
     pictures = decode_rows(dataset, tokenizer_of(dataset), np.arange(len(dataset)))
     # 1024 ids are a block of their own: a photo's bytes are its payload and its 4-byte offset.
-    row_bytes = np.concatenate([np.diff(dataset.reader(s).offsets) + 4 for s in dataset.manifest.shards])
+    row_bytes = dataset.bytes_at(np.arange(len(dataset))) + 4
     found = []
-    for i, (picture, token_bytes) in enumerate(zip(pictures, row_bytes.tolist(), strict=True)):
+    for i, (picture, token_bytes) in enumerate(zip(pictures, map(int, row_bytes), strict=True)):
         data = photos[i].read()
         original = decode(data, photos[i].name)
         found.append(Photo(photos[i].name, original, picture, len(data), token_bytes))
@@ -191,5 +191,5 @@ def _store_bytes(info: dict[str, Any]) -> StoreBytes:
         codebook=parts["codebook"],
         tables=parts["codec_tables"],
         manifest=parts["manifest"],
-        other=parts["container"],
+        other=parts["container"] + parts["checks"] + parts["superseded"],
     )

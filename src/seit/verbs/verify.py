@@ -7,18 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from seit.errors import StoreError
-from seit.progress import progress
 from seit.store import TokenDataset
 from seit.store import manifest as manifests
 from seit.store.remote import RemoteFolder, is_url, local_folder
 from seit.store.repair import repair as repair_store
-from seit.store.verify import Damage
 from seit.store.verify import verify as verify_store
 
 
 def verify(tokens: str | os.PathLike[str], *, decode: bool = False) -> dict[str, Any]:
-    """Reads every byte of a token data set and names every damaged file, shard and row (of a URL the file).
+    """Reads every byte of a token data set and names every damaged file, shard and row.
 
     Args:
         tokens: the folder, or a URL, whose files are read without being kept.
@@ -28,30 +25,13 @@ def verify(tokens: str | os.PathLike[str], *, decode: bool = False) -> dict[str,
         whole (bool), damages: file, what, rows (numbers within the shard, or None) of each.
 
     Raises:
-        StoreError: there is no token data set, or `decode` of a URL.
+        StoreError: there is no token data set.
     """
     if is_url(tokens):
-        return _verify_url(os.fspath(tokens), decode)
-    if not (Path(tokens) / manifests.NAME).exists():
+        RemoteFolder(os.fspath(tokens)).must_exist()
+    elif not (Path(tokens) / manifests.NAME).exists():
         manifests.read(Path(tokens) / manifests.NAME)  # refuses it: nothing there is not the same as damage
-    return _found(verify_store(tokens, decode))
-
-
-def _verify_url(url: str, decode: bool) -> dict[str, Any]:
-    if decode:
-        raise StoreError("rows of a URL are not decoded", url, "verify it without --decode, or copy it here")
-    place = RemoteFolder(url)
-    files = place.manifest().files
-    damages = []
-    with progress(sum(file.bytes for file in files), "verify", "bytes") as bar:
-        for file in files:
-            if fault := place.fault(file):
-                damages.append(Damage(file.file, fault))
-            bar.update(file.bytes)
-    return _found(damages)
-
-
-def _found(damages: list[Damage]) -> dict[str, Any]:
+    damages = verify_store(tokens, decode)
     return {"whole": not damages, "damages": [{**asdict(damage), "text": str(damage)} for damage in damages]}
 
 
@@ -81,7 +61,7 @@ def repair(
     from seit.tokenizing.encoding import Encoder, Kept
     from seit.verbs.tokenize import tokenizer_of
 
-    dataset = TokenDataset(local_folder(tokens, "copy it here, repair it, then seit push"))
+    dataset = TokenDataset(local_folder(tokens, "change a local copy, then seit push it"))
     encoder = tokenizer_of(dataset, tokenizer).to(resolve(device))
     about = dataset.manifest.source
     recorded = str(dataset.tokenizer.get("provenance", {}).get("precision", "float32"))
