@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # for type checkers and editors; a test holds it equal to _HO
     from seit.verbs.combine import subset as subset
     from seit.verbs.convert import convert as convert
     from seit.verbs.demo import demo as demo
+    from seit.verbs.edit import edit as edit
     from seit.verbs.eval import eval as eval
     from seit.verbs.info import info as info
     from seit.verbs.predict import predict as predict
@@ -43,6 +44,7 @@ _HOMES = {
     "append": "seit.verbs.combine",
     "convert": "seit.verbs.convert",
     "demo": "seit.verbs.demo",
+    "edit": "seit.verbs.edit",
     "eval": "seit.verbs.eval",
     "info": "seit.verbs.info",
     "load": "seit.models.pipeline",

@@ -50,7 +50,18 @@ def test_options_are_the_functions_arguments():
         assert given <= set(inspect.signature(getattr(seit, name)).parameters), name
 
 
-WITHOUT_NETWORK = ("info", "runs", "verify", "convert", "append", "merge", "subset", "push", "tokenizer convert")
+WITHOUT_NETWORK = (
+    "info",
+    "runs",
+    "verify",
+    "convert",
+    "append",
+    "merge",
+    "subset",
+    "edit",
+    "push",
+    "tokenizer convert",
+)
 
 
 def test_every_command_has_the_common_options_and_an_example():

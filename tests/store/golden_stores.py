@@ -24,7 +24,7 @@ KINDS = {
     "v1-planes-none": (12, (3, 4, 4), 40, "context", "none", 1),
     "v1-appended": (30, (8, 8), 40, "zero-order", "class", 1),
 }
-NAMES = list(KINDS)
+NAMES = [*KINDS, "v1-example"]
 
 
 def repeating_ids(n: int, grid: tuple[int, int], vocabulary: int) -> np.ndarray:
@@ -72,6 +72,16 @@ def write(folder: Path) -> None:
         if stored_labels is not None:
             expected["labels"] = np.concatenate(stored_labels)
         np.savez_compressed(f"{path}.expected.npz", **expected)
+    example(folder / "v1-example")
+
+
+def example(path: Path) -> None:
+    """Writes the data set of one image that FORMAT.md shows."""
+    ids, options = np.array([[[0, 1, 1, 3], [0, 0, 1, 3]]]), {"codebook": None, "metadata": {"owner": "me"}}
+    writer = stores.writer(path, (2, 4), 8, ("cat", "dog"), **options)
+    writer.write(0, "train", ids, np.array([1]), stores.table(1, "dog"))
+    writer.commit()
+    np.savez_compressed(f"{path}.expected.npz", ids=ids, labels=[1])
 
 
 if __name__ == "__main__":

@@ -68,7 +68,6 @@ def read(folder):
     manifest = manifest_of(folder)
     ranges = [item.split("-") for item in manifest["used_codes"].split(",") if item]
     used = np.array([code for r in ranges for code in range(int(r[0]), int(r[-1]) + 1)])
-    width = "<u2" if len(used) <= 1 << 16 else "<u4"
     for shard in manifest["shards"]:
         batch = pa.ipc.open_file(checked(folder, shard["data"])).get_batch(0)
         side = pa.ipc.open_file(checked(folder, shard["side"])).get_batch(0)
@@ -79,6 +78,7 @@ def read(folder):
         payloads, decoder = batch["payload"].to_pylist(), Reference(tables)
         assert [low(payload) for payload in payloads] == batch["check"].to_pylist()
         labels = labels_of(batch, manifest["labels"], codec["rows_per_block"], shard["rows"])
+        width = "<u2" if decoder.k <= 1 << 16 else "<u4"
         rows = np.concatenate([decoder.rows_of(payload) for payload in payloads]).astype(width)
         assert len(rows) == len(labels) == shard["rows"]
         for ids, label, name, check in zip(rows, labels, side["name"], side["check"], strict=True):

@@ -97,6 +97,10 @@ def test_stores_of_every_released_version_stay_readable(name):
     assert verify(GOLDEN / name, decode=True) == []
 
 
+def test_the_page_shows_the_manifest_of_the_example():
+    assert (GOLDEN / "v1-example" / "manifest.json").read_text() in (GOLDEN.parents[2] / "FORMAT.md").read_text()
+
+
 def test_no_golden_store_is_missing():
     """They are kept for ever, never rewritten."""
     assert sorted(path.name for path in GOLDEN.iterdir() if path.is_dir()) == sorted(golden_stores.NAMES)

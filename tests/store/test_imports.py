@@ -346,7 +346,7 @@ def test_files_that_do_not_fit_are_refused_and_nothing_is_left(tmp_path, harm, m
 def test_a_folder_of_something_else_is_refused(tmp_path):
     with pytest.raises(StoreError, match="is not a token data set, and holds neither"):
         seit.convert(tmp_path, tmp_path / "out")
-    with pytest.raises(StoreError, match="does not exist"):
+    with pytest.raises(StoreError, match="is not a token data set"):
         seit.convert(tmp_path / "nothing", tmp_path / "out")
 
 

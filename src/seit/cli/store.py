@@ -1,7 +1,8 @@
-"""Keeping token data sets: verify, repair, convert, append, merge, subset, push."""
+"""Keeping token data sets: verify, repair, convert, append, merge, subset, edit, push."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -131,6 +132,49 @@ def append(
 
     result = verb(tokens, more, codec=codec)
     print_result(result, _rows_of(result, f"{tokens} now holds"))
+
+
+@app.command()
+def edit(
+    tokens: Annotated[Path, typer.Argument(help="A token data set.")],
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", help="OLD=NEW renames a class; may be repeated.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The source's name.")] = None,
+    terms: Annotated[str | None, typer.Option(help="The source's terms.")] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE, as JSON or text, to keep with the data set; KEY= removes it. May be repeated."
+        ),
+    ] = None,
+    as_json: Json = False,
+    silent: Quiet = False,
+) -> None:
+    """Rename classes, or change a token data set's name, terms and metadata; no row is touched.
+
+    Example: seit edit photos.tokens --terms "for research" --metadata owner=me
+    """
+    from seit.verbs.edit import edit as verb
+
+    values = {key: _json_or_text(value) for key, value in _pairs(metadata, "--metadata").items()}
+    result = verb(tokens, classes=_pairs(classes, "--class"), name=name, terms=terms, metadata=values)
+    print_result(result, _rows_of(result, f"{tokens} holds"))
+
+
+def _pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts or ()]
+    for key, sign, _ in pairs:
+        if not key or not sign:
+            raise typer.BadParameter(f"{key!r} has no '='", param_hint=option)
+    return {key: value for key, _, value in pairs}
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return json.loads(value) if value else None
+    except ValueError:
+        return value
 
 
 @app.command()

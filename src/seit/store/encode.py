@@ -196,7 +196,7 @@ def encode_shard(
     columns = label_columns.columns(part.labels, kind, len(manifest.classes))
     data, table = folder / ".shard.tmp", folder / ".side.tmp"
     sizes = write_shard(data, coded, columns, part.split, first_row, len(part), manifest)
-    side.write_side(table, part.table, side.checks(ids, part.labels))
+    side.write_side(table, part.table, side.checks(ids.astype(codec.dtype), part.labels))
     return Shard(
         split=part.split,
         rows=len(part),

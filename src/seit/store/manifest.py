@@ -83,8 +83,6 @@ def read(path: str | os.PathLike[str]) -> Manifest:
             raise StoreError(f"is larger than {entries.MAX_MANIFEST_BYTES} bytes", str(path), "check the path")
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        if not path.parent.exists():
-            raise StoreError("does not exist", str(path.parent), "check the path") from None
         raise StoreError(
             "is not a token data set: it holds no manifest.json", str(path.parent), "make one: seit tokenize"
         ) from None

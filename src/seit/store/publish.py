@@ -26,6 +26,7 @@ from seit.store.remote import is_url
 
 WRITING = ".writing"
 _LOCK = ".lock"
+_CHUNK = 4096
 _OWN = re.compile(r".*\.(arrow|safetensors|tmp)|manifest\.json")
 
 
@@ -133,7 +134,9 @@ class Pending(TokenDataset):
 
 
 def read_back(data: TokenDataset, added: list[File]) -> None:
-    """Opens what is to be published as a reader will, and decodes the last row of each new shard.
+    """Opens what is to be published as a reader will, and compares every row with its checksum.
+
+    Decoding is several times as fast as encoding, so this costs little beside what it follows.
 
     Raises:
         StoreError: a reader would refuse it.
@@ -144,9 +147,10 @@ def read_back(data: TokenDataset, added: list[File]) -> None:
     for shard in data.manifest.shards:
         if shard.rows and not names.isdisjoint({shard.data.file, shard.side.file}):
             reader, (_, checks) = data.reader(shard), data.side_table(shard)
-            last = np.array([shard.rows - 1])
-            if (side.checks(reader.decode(last), reader.labels_at(last)) != checks[last]).any():
-                raise StoreError("was not written as it was meant", shard.data.file, "check disk and memory")
+            for first in range(0, shard.rows, _CHUNK):
+                rows = np.arange(first, min(first + _CHUNK, shard.rows))
+                if (side.checks(reader.decode(rows), reader.labels_at(rows)) != checks[rows]).any():
+                    raise StoreError("was not written as it was meant", shard.data.file, "check disk and memory")
 
 
 @contextlib.contextmanager

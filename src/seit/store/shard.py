@@ -101,7 +101,7 @@ def write_shard(
 
 def block_checks(payload: np.ndarray, offsets: np.ndarray, blocks: np.ndarray) -> np.ndarray:
     """Returns the low 32 bits of XXH3-64 of each given block's bytes, uint32 [blocks]."""
-    view = memoryview(payload)
+    view = payload.data
     bounds = zip(offsets[blocks].tolist(), offsets[blocks + 1].tolist(), strict=True)
     hash64 = xxhash.xxh3_64_intdigest
     return np.array([hash64(view[start:stop]) & 0xFFFFFFFF for start, stop in bounds], np.uint32)

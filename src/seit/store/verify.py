@@ -74,8 +74,8 @@ def verify(path: str | os.PathLike[str], decode: bool = False) -> list[Damage]:
             if name in faults or bad or (bad is None and shard.side.file not in faults):
                 found[name] = Damage(name, faults.get(name, "rows fail their checksum"), bad)
             bar.update(shard.rows if decode else 0)
-    rest = {name: Damage(name, what) for name, what in faults.items() if name not in found}
-    damages = [(found | rest)[file.file] for file in manifest.files if file.file in found or file.file in rest]
+    every = {name: Damage(name, what) for name, what in faults.items()} | found
+    damages = [every[file.file] for file in manifest.files if file.file in every]
     if decode and not damages and (wrong := _wrong_count(data)):
         damages = [Damage(manifests.NAME, wrong)]
     return damages
