@@ -105,12 +105,12 @@ def lock(path: str | os.PathLike[str], shared: bool = False) -> Iterator[None]:
             held.blocks -= 1
             if not held.blocks:
                 os.close(held.handle)
-                del _held[name]
+                _held.pop(name, None)  # a forked child has forgotten it
 
 
 def _locked_handle(path: Path, shared: bool) -> int:
     """Opens a lock file and locks it without waiting."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # less the umask: a group may share a folder
     try:
         import fcntl  # only writers lock; reading works on systems without it
 
@@ -121,3 +121,14 @@ def _locked_handle(path: Path, shared: bool) -> int:
     except (ImportError, OSError) as error:
         _logger.warning("%s: cannot be locked (%s); a second writer would not be noticed", path, error)
     return handle
+
+
+def _forget_locks() -> None:
+    """Makes a forked child start without its parent's locks, which the system does not hand on either."""
+    global _guard
+    _guard = threading.Lock()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)

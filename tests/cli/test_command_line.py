@@ -93,8 +93,9 @@ def test_the_examples_in_the_help_texts_run_one_after_another(folder, cli, monke
     figures = collections.defaultdict(lambda: 0.5)
     monkeypatch.setattr(seit.verbs.demo, "demo", lambda out, **options: called.update(out=out) or figures)
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("PWD", str(folder))
     for name, command in commands().items():
-        line = example(command).removeprefix("Example: seit ")
+        line = os.path.expandvars(example(command).removeprefix("Example: seit "))
         ended = cli(*shlex.split(line), *shlex.split(SHORTER.get(name, "")))
         assert ended.code == 0, f"{line}: {ended.err}"
         assert ended.out

@@ -127,6 +127,48 @@ def test_damaged_official_files_are_refused(tmp_path, harm):
         )
 
 
+def release(folder, ids, labels):
+    """Writes one set of the release, byte by byte."""
+    folder.mkdir()
+    symbols = [
+        b"".join(bytes([255] * (i // 255) + [i % 255]) for i in row) for row in ids.reshape(len(ids), -1).tolist()
+    ]
+    index = io.BytesIO()
+    np.save(index, np.cumsum([0, *map(len, symbols)]))
+    (folder / "x-token.data.bin.gz").write_bytes(gzip.compress(b"".join(symbols)))
+    (folder / "x-token.index.npy.gz").write_bytes(gzip.compress(index.getvalue()))
+    (folder / "x-label.txt").write_text("".join(f"{label}\n" for label in labels))
+    return folder / "x-token.data.bin.gz"
+
+
+@pytest.mark.parametrize(
+    ("file", "harm", "message"),
+    [
+        ("x-token.data.bin.gz", lambda data: data[:40] + bytes(200) + data[240:], "data.bin.gz: cannot be read"),
+        ("x-token.data.bin.gz", lambda data: gzip.compress(gzip.decompress(data) + b"x"), "goes on after the last"),
+        ("x-token.index.npy.gz", lambda data: data[:30] + bytes(20) + data[50:], "index.npy.gz: cannot be read"),
+        ("x-token.index.npy.gz", lambda data: gzip.compress(b"no array"), "index.npy.gz: cannot be read"),
+        ("x-label.txt", lambda data: data.replace(b"1", b"one"), "label.txt: cannot be read"),
+        ("x-label.txt", lambda data: data + b"1\n", "5 labels for 4 images"),
+        ("x-label.txt", lambda data: data.replace(b"1", b"7"), "labels run from 0 to 7 with 2 classes"),
+    ],
+)
+def test_whatever_is_wrong_with_a_release_is_said_in_one_line(tmp_path, file, harm, message):
+    data = release(tmp_path / "in", np.random.default_rng(0).integers(0, 300, (4, 32, 32)), [0, 1, 0, 1])
+    path = tmp_path / "in" / file
+    path.write_bytes(harm(path.read_bytes() if path.exists() else b""))
+    with pytest.raises(StoreError, match=message):
+        import_official({"train": data}, tmp_path / "out", classes=["a", "b"], vocabulary=510)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_codebook_that_is_none_is_refused(tmp_path):
+    release(tmp_path / "in", np.zeros((1, 32, 32), int), [0])
+    (tmp_path / "in" / "codebook.ckpt").write_bytes(b"no tensor")
+    with pytest.raises(StoreError, match=r"codebook.ckpt: cannot be read"):
+        seit.convert(tmp_path / "in", tmp_path / "out")
+
+
 def test_synonyms_are_the_nearest_by_plain_distance():
     codebook = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
     found = synonyms(codebook)

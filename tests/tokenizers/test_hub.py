@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import by_rule
+import hub_server
 import pytest
 import torch
 
@@ -20,6 +17,7 @@ from seit import tokenizers
 from seit.errors import TokenizerError
 from seit.tokenizers.conv import ConvTokenizer
 from seit.tokenizers.hub import is_hub_id
+from seit.verbs.convert_tokenizer import convert_tokenizer
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 constants = pytest.importorskip("huggingface_hub.constants")
@@ -124,95 +122,92 @@ def test_a_hub_id_is_told_from_a_path(name: str, is_one: bool) -> None:
     assert is_hub_id(name) == is_one
 
 
-class Hub(BaseHTTPRequestHandler):
-    """As much of the hub as one download asks for."""
-
-    files: dict[str, bytes]
-    asked: list[str]
-
-    def do_HEAD(self) -> None:
-        self.answer(body=False)
-
-    def do_GET(self) -> None:
-        self.answer(body=True)
-
-    def answer(self, body: bool) -> None:
-        path = self.path.split("?")[0]
-        kind, data = "application/json", b""
-        if path in (
-            "/api/models/me/tiny",
-            "/api/models/me/tiny/revision/v1",
-            f"/api/models/me/tiny/revision/{SHA}",
-        ):
-            siblings = [{"rfilename": name} for name in self.files]
-            data = json.dumps({"id": "me/tiny", "modelId": "me/tiny", "sha": SHA, "siblings": siblings}).encode()
-        elif path == f"/api/models/me/tiny/tree/{SHA}":
-            data = json.dumps(
-                [{"type": "file", "path": n, "size": len(d), "oid": "0" * 40} for n, d in self.files.items()]
-            ).encode()
-        elif path.startswith("/me/tiny/resolve/") and (name := path.split("/", 5)[5]) in self.files:
-            kind, data = "application/octet-stream", self.files[name]
-            if body:
-                self.asked.append(name)
-        else:
-            self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("X-Repo-Commit", SHA)
-        self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def log_message(self, *arguments: object) -> None:
-        pass
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[hub_server.Hub]:
+    """A hub with one repository: a tokenizer, a configuration, and a large file that nobody named."""
+    written(tmp_path / "model.safetensors", 5)
+    server = hub_server.Hub()
+    server.repositories["models/me/tiny"] = hub_server.Repository(private=False)
+    server.repositories["models/me/tiny"].commit(
+        {
+            "model.safetensors": (tmp_path / "model.safetensors").read_bytes(),
+            "config.json": b"{}",
+            "optimizer.pt": bytes(1000),
+            "run_me.py": b"raise SystemExit",
+        }
+    )
+    yield server
+    server.close()
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
-    """A hub with one repository: a tokenizer, a configuration, and a large file that nobody named."""
-    written(tmp_path / "model.safetensors", 5)
-    Hub.asked = []
-    Hub.files = {
-        "model.safetensors": (tmp_path / "model.safetensors").read_bytes(),
-        "config.json": b"{}",
-        "optimizer.pt": bytes(1000),
-        "run_me.py": b"raise SystemExit",
-    }
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.mark.slow
-def test_only_what_was_named_is_downloaded_and_then_nothing(server: ThreadingHTTPServer, tmp_path: Path) -> None:
-    program = "import sys; from seit import tokenizers as t; x = t.load(sys.argv[1]); print(x.name, x.identity())"
+def call(hub: hub_server.Hub, tmp_path: Path) -> Callable[..., str]:
+    """Runs a program whose hub is ours; returns what it prints."""
     surroundings = os.environ | {
-        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_address[1]}",
+        "HF_ENDPOINT": hub.url,
         "HF_HOME": str(tmp_path / "home"),
+        "HF_TOKEN": "hf_nobodys",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_OFFLINE": "0",
         "NO_PROXY": "127.0.0.1",
     }
 
-    def opened(name: str, **more: str) -> str:
-        command = [sys.executable, "-c", program, name]
+    def run(program: str, *arguments: object, **more: str) -> str:
+        command = [sys.executable, "-c", program, *map(str, arguments)]
         done = subprocess.run(command, env=surroundings | more, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout
 
-    first = opened("me/tiny@v1")
-    assert first.split() == [f"me/tiny@{SHA}", tokenizers.load(tmp_path / "model.safetensors").identity()]
-    assert sorted(set(Hub.asked)) == ["config.json", "model.safetensors"]
-    Hub.asked.clear()
-    assert opened("me/tiny@v1") == first
-    assert Hub.asked == []
-    server.shutdown()
-    assert opened(f"me/tiny@{SHA}", HF_HUB_OFFLINE="1") == first
+    return run
+
+
+LOAD = "import sys; from seit import tokenizers as t; x = t.load(sys.argv[1]); print(x.name, x.identity())"
+PUSH = """
+import sys
+from seit.errors import SeitError
+from seit.verbs.convert_tokenizer import push_to_hub
+try:
+    print(push_to_hub(sys.argv[1], "me/mine", overwrite="--overwrite" in sys.argv))
+except SeitError as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+
+
+@pytest.mark.slow
+def test_only_what_was_named_is_downloaded_and_then_nothing(
+    hub: hub_server.Hub, call: Callable[..., str], tmp_path: Path
+) -> None:
+    head = hub.repositories["models/me/tiny"].head
+    first = call(LOAD, f"me/tiny@{head}")
+    assert first.split() == [f"me/tiny@{head}", tokenizers.load(tmp_path / "model.safetensors").identity()]
+    downloaded = {asked.rpartition("/")[2] for asked in hub.asked if "GET" in asked and "/resolve/" in asked}
+    assert downloaded == {"config.json", "model.safetensors"}
+    hub.asked.clear()
+    assert call(LOAD, f"me/tiny@{head}") == first
+    assert not [asked for asked in hub.asked if "GET" in asked and "/resolve/" in asked]
+    hub.close()
+    assert call(LOAD, f"me/tiny@{head}", HF_HUB_OFFLINE="1") == first
+
+
+@pytest.mark.slow
+def test_a_pushed_tokenizer_is_private_and_replaces_nothing_unasked(
+    hub: hub_server.Hub, call: Callable[..., str], tmp_path: Path
+) -> None:
+    identities = [written(tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2)]
+    for seed in (1, 2):
+        convert_tokenizer(tmp_path / f"{seed}.safetensors", tmp_path / f"mine-{seed}")
+    assert "/commit/" in call(PUSH, tmp_path / "mine-1")
+    mine = hub.repositories["models/me/mine"]
+    assert mine.private
+    assert set(mine.at("main")[1]) == {".gitattributes", "README.md", "config.json", "model.safetensors"}
+    assert len(mine.commits) == 2
+    assert call(LOAD, "me/mine").split() == [f"me/mine@{mine.head}", identities[0]]
+    refused = "TokenizerError: me/mine: already holds another model; --overwrite replaces it"
+    assert call(PUSH, tmp_path / "mine-2").startswith(refused)
+    mine.commit({"README.md": b"# By hand\n"})
+    assert "holds a README.md that seit did not write" in call(PUSH, tmp_path / "mine-1")
+    assert "/commit/" in call(PUSH, tmp_path / "mine-2", "--overwrite")
+    assert call(LOAD, "me/mine").split() == [f"me/mine@{mine.head}", identities[1]]
+    (tmp_path / "mine-1" / "README.md").unlink()
+    assert "has no README.md" in call(PUSH, tmp_path / "mine-1")

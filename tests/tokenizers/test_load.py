@@ -8,8 +8,6 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import by_rule
 import colours as example
@@ -24,7 +22,7 @@ from seit.errors import TokenizerError
 from seit.tokenizers.conv import ConvTokenizer
 from seit.tokenizers.vit_vqgan import ViTVQGAN
 from seit.tokenizers.vqgan import SEARCHES, VQGAN
-from seit.verbs.convert_tokenizer import convert_tokenizer, push_to_hub
+from seit.verbs.convert_tokenizer import convert_tokenizer
 from seit.verbs.tokenize import tokenize
 
 VIEW = {"size": 64, "resize": "squash", "interpolation": "bicubic"}
@@ -209,28 +207,3 @@ def test_a_converted_checkpoint_keeps_every_bit(tmp_path: Path) -> None:
     assert str(tmp_path) not in page  # where a machine keeps things is nobody's business
     with pytest.raises(TokenizerError, match="exists already"):
         convert_tokenizer(path, tmp_path / "mine")
-
-
-def test_pushing_uploads_the_three_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    huggingface_hub = pytest.importorskip("huggingface_hub")
-    calls: list[Any] = []
-
-    class Api:
-        def create_repo(self, repo: str, *, private: bool, exist_ok: bool) -> None:
-            calls.append(("create", repo, private))
-
-        def upload_folder(
-            self, *, repo_id: str, folder_path: Path, allow_patterns: list[str], commit_message: str
-        ) -> Any:
-            calls.append((repo_id, folder_path, sorted(allow_patterns)))
-            return SimpleNamespace(commit_url="https://hub/commit/1")
-
-    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
-    tokenizers.save(tiny("conv"), tmp_path / "tiny.safetensors", {})
-    convert_tokenizer(tmp_path / "tiny.safetensors", tmp_path / "mine")
-    assert push_to_hub(tmp_path / "mine", "me/mine", private=True) == "https://hub/commit/1"
-    assert calls[0] == ("create", "me/mine", True)
-    assert calls[1] == ("me/mine", tmp_path / "mine", ["README.md", "config.json", "model.safetensors"])
-    (tmp_path / "mine" / "README.md").unlink()
-    with pytest.raises(TokenizerError, match=r"README\.md"):
-        push_to_hub(tmp_path / "mine", "me/mine")

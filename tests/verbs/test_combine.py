@@ -1,5 +1,7 @@
 """append, merge, subset and push: token data sets out of others' rows, by the functions and the command line."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -41,12 +43,17 @@ def test_append_grows_each_split(cli, tokens, tmp_path):
         assert rows_of(tmp_path / "grown", split) == before + rows_of(tokens, split)
 
 
-def test_push_copies_to_a_url_that_opens(tokens, tmp_path, monkeypatch):
+def test_push_copies_to_a_url_that_opens(cli, tokens, tmp_path, monkeypatch):
     pytest.importorskip("fsspec", reason="needs fsspec")
     monkeypatch.setenv("SEIT_CACHE", str(tmp_path / "cache"))
-    url = seit.push(tokens, f"file://{tmp_path}/copy")["url"]
-    assert rows_of(url) == rows_of(tokens)
-    assert seit.info(url)["splits"] == seit.info(tokens)["splits"]
+    seit.subset(tokens, tmp_path / "grows", classes=["circle"])
+    for _ in range(2):
+        ended = cli("push", tmp_path / "grows", f"file://{tmp_path}/copy", "--json")
+        assert ended.code == 0, ended.err
+        url = json.loads(ended.out)["url"]
+        assert rows_of(url) == rows_of(tmp_path / "grows")
+        assert seit.info(url)["splits"] == seit.info(tmp_path / "grows")["splits"]
+        seit.append(tmp_path / "grows", tokens)
 
 
 def test_what_cannot_be_combined_is_refused(tokens, tmp_path):
@@ -54,6 +61,6 @@ def test_what_cannot_be_combined_is_refused(tokens, tmp_path):
         seit.subset(tokens, tmp_path / "x", classes=["cirle"])
     with pytest.raises(StoreError, match="no split 'test'"):
         seit.subset(tokens, tmp_path / "x", split="test")
-    with pytest.raises(StoreError, match="is no URL; give hf://datasets/OWNER/NAME"):
+    with pytest.raises(StoreError, match="is not a URL; give hf://datasets/OWNER/NAME"):
         seit.push(tokens, str(tmp_path / "x"))
     assert not (tmp_path / "x").exists()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from seit.errors import shown
+from seit.errors import SeitError, shown
 from seit.progress import quiet
 from seit.ranks import rank
 
@@ -69,3 +70,14 @@ def table_of(rows: list[dict[str, str]]) -> str:
 def command_line() -> str:
     """Returns the command line as it was given, to be recorded."""
     return shlex.join(["seit", *sys.argv[1:]])
+
+
+def folder(text: str) -> Path:
+    """Returns a path to write to; a URL would become a local folder of an odd name.
+
+    Raises:
+        SeitError: it is a URL.
+    """
+    if "://" in text:
+        raise SeitError("is a URL, and a folder of this machine is needed", text, "write it here, then seit push")
+    return Path(text)

@@ -30,7 +30,7 @@ def info(
 
 @app.command()
 def show(
-    tokens: Annotated[Path, typer.Argument(help="A token data set.")],
+    tokens: Annotated[str, typer.Argument(help="A token data set, or its URL.")],
     out: Annotated[Path | None, typer.Option(help="The PNG file; TOKENS.png by default.")] = None,
     source: Annotated[str | None, typer.Option(help="The original images, where they have moved.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Its tokenizer, if not a bundled one.")] = None,
@@ -107,7 +107,7 @@ def train(
 @app.command("eval")
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    tokens: Annotated[Path | None, typer.Option(help="A token data set.")] = None,
+    tokens: Annotated[str | None, typer.Option(help="A token data set, or its URL.")] = None,
     images: Annotated[str | None, typer.Option(help="Images in class folders.")] = None,
     split: Annotated[str, typer.Option(help="train, val or all.")] = "val",
     classes: Annotated[

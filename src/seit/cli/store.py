@@ -8,14 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from seit.cli.app import Device, Json, Quiet, app, command_line, print_result
+from seit.cli.app import Device, Json, Quiet, app, command_line, folder, print_result
 
+Out = Annotated[Path, typer.Argument(help="The folder to write.", parser=folder)]
 Codec = Annotated[str, typer.Option(help="auto, zero-order, context or learned.")]
 
 
 @app.command()
 def verify(
-    tokens: Annotated[Path, typer.Argument(help="A token data set.")],
+    tokens: Annotated[str, typer.Argument(help="A token data set, or its URL.")],
     decode: Annotated[bool, typer.Option("--decode", help="Also decode every row.")] = False,
     as_json: Json = False,
     silent: Quiet = False,
@@ -34,7 +35,7 @@ def verify(
 
 @app.command()
 def repair(
-    tokens: Annotated[Path, typer.Argument(help="A token data set.")],
+    tokens: Annotated[str, typer.Argument(help="A token data set.")],
     source: Annotated[str | None, typer.Option(help="The original images, where they have moved.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Its tokenizer, if not a bundled one.")] = None,
     device: Device = "auto",
@@ -60,7 +61,7 @@ def convert(
             help="A token data set, or a folder of the official release's files, .npy, Parquet or tars."
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    out: Out,
     to: Annotated[str, typer.Option(help="tokens, npy, official, parquet or webdataset.")] = "tokens",
     codec: Codec = "auto",
     as_json: Json = False,
@@ -79,7 +80,7 @@ def convert(
 @app.command()
 def subset(
     tokens: Annotated[str, typer.Argument(help="A token data set.")],
-    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    out: Out,
     classes: Annotated[list[str] | None, typer.Option("--class", help="A class to keep; may be repeated.")] = None,
     split: Annotated[str | None, typer.Option(help="The only split to keep.")] = None,
     every: Annotated[int, typer.Option(help="Keep every n-th image.", min=1)] = 1,
@@ -99,7 +100,7 @@ def subset(
 
 @app.command()
 def merge(
-    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    out: Out,
     sources: Annotated[list[str], typer.Argument(help="Token data sets of one tokenizer.")],
     codec: Codec = "auto",
     as_json: Json = False,
@@ -117,7 +118,7 @@ def merge(
 
 @app.command()
 def append(
-    tokens: Annotated[Path, typer.Argument(help="The token data set that grows.")],
+    tokens: Annotated[str, typer.Argument(help="The token data set that grows.")],
     more: Annotated[str, typer.Argument(help="A data set of the same tokenizer and classes.")],
     codec: Codec = "auto",
     as_json: Json = False,
@@ -178,22 +179,25 @@ def _json_or_text(value: str) -> Any:
 
 @app.command()
 def push(
-    tokens: Annotated[Path, typer.Argument(help="A token data set.")],
+    tokens: Annotated[str, typer.Argument(help="A token data set.")],
     url: Annotated[str, typer.Argument(help="hf://datasets/OWNER/NAME, s3://bucket/folder, ...")],
     public: Annotated[
         bool, typer.Option("--public", help="Let everyone read a new repository of the hub.")
     ] = False,
     license: Annotated[str, typer.Option(help="Named on the hub's card.")] = "other",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another data set or somebody's card on the hub.")
+    ] = False,
     as_json: Json = False,
     silent: Quiet = False,
 ) -> None:
-    """Copy a token data set to the Hugging Face hub or an object store.
+    """Copy a token data set to the Hugging Face hub or an object store, or bring the copy up to date.
 
-    Example: seit push photos.tokens file://copy.tokens
+    Example: seit push photos.tokens file://$PWD/copy.tokens
     """
     from seit.verbs.push import push as verb
 
-    result = verb(tokens, url, public=public, license=license)
+    result = verb(tokens, url, public=public, license=license, overwrite=overwrite)
     print_result(result, f"open it as TokenDataset({result['url']!r})")
 
 

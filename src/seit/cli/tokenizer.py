@@ -98,6 +98,12 @@ def tokenizer_convert(
     push: Annotated[
         str | None, typer.Option("--push-to-hub", help="owner/name of a model repository to upload it to.")
     ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="Let everyone read a new repository of the hub.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace another model or somebody's card on the hub.")
+    ] = False,
     as_json: Json = False,
     silent: Quiet = False,
 ) -> None:
@@ -109,7 +115,7 @@ def tokenizer_convert(
 
     result = convert_tokenizer(source, out, license=license)
     if push is not None:
-        result["commit"] = push_to_hub(out, push)
+        result["commit"] = push_to_hub(out, push, private=not public, overwrite=overwrite)
     print_result(result, lines_of(result))
 
 

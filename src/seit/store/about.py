@@ -14,7 +14,7 @@ from seit import files
 from seit.errors import StoreError
 from seit.store.codebook import from_ranges, to_ranges
 from seit.store.entries import MAX_CELLS, MAX_VIEWS, MAX_VOCABULARY
-from seit.store.token_rows import TokenRows
+from seit.store.token_rows import TokenRows, hashed
 
 NAME = "seit.json"
 
@@ -37,8 +37,8 @@ class About:
     used_codes: np.ndarray
     classes: list[str]
     source: dict[str, Any]
-    views: int
-    codebook: np.ndarray | None
+    views: int = 1
+    codebook: np.ndarray | None = None
 
     @staticmethod
     def write(rows: TokenRows, folder: Path) -> list[Path]:
@@ -75,14 +75,15 @@ class About:
             (h, w), full, views = map(int, value["grid"]), int(value["full_vocabulary"]), int(value["views"])
             used = from_ranges(value["used_codes"], full)
             classes, tokenizer, source = value["classes"], value["tokenizer"], value["source"]
-            good = 0 < h * w <= MAX_CELLS and h > 0 and 0 < full <= MAX_VOCABULARY and 0 < views <= MAX_VIEWS
-            good &= isinstance(tokenizer, dict) and isinstance(source, dict) and isinstance(classes, list)
-            good &= all(isinstance(name, str) for name in classes)
+            texts = [*classes, tokenizer["name"], tokenizer["identity"], source["name"]]
+            good = isinstance(classes, list) and all(isinstance(text, str) for text in texts)
+            good &= 0 < h * w <= MAX_CELLS and h > 0 and 0 < full <= MAX_VOCABULARY and 0 < views <= MAX_VIEWS
             codebook = folder / "codebook.npy"
             vectors = np.load(codebook, allow_pickle=False).astype(np.float32) if codebook.exists() else None
             good &= vectors is None or (vectors.ndim == 2 and len(vectors) == len(used))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, EOFError) as error:
-            raise StoreError(f"cannot be read ({str(error)[:120]})", str(path), "export the rows again") from None
+        except Exception as error:  # a stranger's file; numpy and json raise what they like
+            what = f"cannot be read ({type(error).__name__}: {str(error)[:120]})"
+            raise StoreError(what, str(path), "export the rows again") from error
         if not good:
             raise StoreError("is out of the format's limits", str(path), "export the rows again")
         return About(tokenizer, (h, w), full, used, classes, source, views, vectors)
@@ -91,6 +92,9 @@ class About:
         """Returns float32 [full vocabulary, d] with zeros for codes that no row has, or None."""
         if self.codebook is None:
             return None
+        if len(self.codebook) != len(self.used_codes):
+            what = f"{len(self.codebook)} vectors for {len(self.used_codes)} codes"
+            raise StoreError(what, "codebook", "give one a code")
         full = np.zeros((self.full_vocabulary, self.codebook.shape[1]), np.float32)
         full[self.used_codes] = self.codebook
         return full
@@ -106,6 +110,12 @@ class About:
             raise StoreError(f"ids are {ids.dtype} {list(ids.shape)}", where, f"give integers [n, {h}, {w}]")
         if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < len(self.used_codes):
             raise StoreError(
-                f"ids run from {ids.min()} to {ids.max()}", where, f"{NAME} names {len(self.used_codes)} codes"
+                f"ids run from {ids.min()} to {ids.max()}", where, f"there are {len(self.used_codes)} codes"
             )
         return self.used_codes[ids.reshape(n, h, w)]
+
+    def digest(self) -> str:
+        """Returns a hash of all of it."""
+        plain = [self.tokenizer, self.grid, self.full_vocabulary, self.classes, self.source, self.views]
+        vectors = b"" if self.codebook is None else np.ascontiguousarray(self.codebook).tobytes()
+        return hashed(json.dumps(plain, sort_keys=True), self.used_codes.tobytes(), vectors)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from seit.store.remote import DEFAULT_BYTES, RemoteFolder, is_url
 from seit.store.rows import RowTable
 from seit.store.shard import ShardReader
 from seit.store.token_rows import TokenRows, hashed
+
+T = TypeVar("T")
 
 
 class TokenDataset(TokenRows):
@@ -41,6 +43,7 @@ class TokenDataset(TokenRows):
     Attributes:
         manifest: what is known without opening shards.
         splits: rows of each split.
+        remote: the folder behind a URL, or None.
         shape: cells of a row along each axis; `grid` is the plane that `ids` returns.
 
     Raises:
@@ -66,11 +69,12 @@ class TokenDataset(TokenRows):
         self._open(self._current_manifest())
 
     def _connect(self) -> None:
-        self._remote = RemoteFolder(self.path, self._cache_bytes) if is_url(self.path) else None
+        self.remote = RemoteFolder(self.path, self._cache_bytes) if is_url(self.path) else None
+        self.path = self.remote.url if self.remote else self.path  # of the hub, pinned to a commit
         self._lock = threading.Lock()
 
     def _current_manifest(self) -> Manifest:
-        return self._remote.manifest() if self._remote else manifests.read(Path(self.path) / manifests.NAME)
+        return self.remote.manifest() if self.remote else manifests.read(Path(self.path) / manifests.NAME)
 
     def _open(self, manifest: Manifest) -> None:
         self.manifest, self.splits = manifest, manifest.splits
@@ -113,14 +117,14 @@ class TokenDataset(TokenRows):
         """
         if self.manifest.codebook is None:
             return None
-        path = self.local(self.manifest.codebook)
-        try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            if digest != self.manifest.codebook.sha256:
+        file = self.manifest.codebook
+
+        def read(path: Path) -> np.ndarray:
+            if hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
                 raise StoreError("does not match its SHA-256", str(path), "run seit verify, then seit repair")
             return codebooks.read(path, self.vocabulary)
-        except FileNotFoundError:
-            raise self._missing(path) from None
+
+        return self._read(file, read)
 
     def ids(self, indices: Any) -> np.ndarray:
         indices = self.checked(indices)
@@ -196,8 +200,8 @@ class TokenDataset(TokenRows):
             reader = self.reader(self._entries[number])
             with self._lock:
                 self._readers[number] = reader
-                if self._remote:  # a mapped file keeps its place on the disk: let go of what the cache gave up
-                    kept = {n: r for n, r in self._readers.items() if self._remote.holds(self._entries[n].data)}
+                if self.remote:  # a mapped file keeps its place on the disk: let go of what the cache gave up
+                    kept = {n: r for n, r in self._readers.items() if self.remote.holds(self._entries[n].data)}
                     self._readers = kept
         return reader
 
@@ -207,11 +211,8 @@ class TokenDataset(TokenRows):
         Raises:
             StoreError: it is absent or damaged.
         """
-        path = self.local(shard.data)
-        try:
-            return ShardReader(path, shard, self.manifest, self._load_codec, self._mapped, self._check, salvage)
-        except FileNotFoundError:
-            raise self._missing(path) from None
+        how = (shard, self.manifest, self._load_codec, self._mapped, self._check, salvage)
+        return self._read(shard.data, lambda path: ShardReader(path, *how))
 
     def side_table(self, shard: Shard) -> tuple[RowTable, np.ndarray]:
         """Reads any shard's table of names, and the checks of its rows, uint32 [rows].
@@ -219,11 +220,7 @@ class TokenDataset(TokenRows):
         Raises:
             StoreError: it is absent or damaged.
         """
-        path = self.local(shard.side)
-        try:
-            return side.read_side(path, shard.rows)
-        except FileNotFoundError:
-            raise self._missing(path) from None
+        return self._read(shard.side, lambda path: side.read_side(path, shard.rows))
 
     def chunks(self, cells: int = 1 << 23) -> Iterator[np.ndarray]:
         """Yields all row numbers in order, in pieces of about `cells` ids that never cut an image's views."""
@@ -260,7 +257,17 @@ class TokenDataset(TokenRows):
 
     def local(self, file: File) -> Path:
         """Returns where a file of the store lies on this machine."""
-        return self._remote.fetch(file) if self._remote else Path(self.path) / file.file
+        return self.remote.fetch(file) if self.remote else Path(self.path) / file.file
+
+    def _read(self, file: File, reader: Callable[[Path], T]) -> T:
+        """Returns what `reader` makes of a file of the store; a URL's cache may lose it in between."""
+        if self.remote:
+            return self.remote.read(file, reader)
+        path = self.local(file)
+        try:
+            return reader(path)
+        except FileNotFoundError:
+            raise self._missing(path) from None
 
     def _missing(self, path: Path) -> StoreError:
         """Explains why a file that the manifest names is not there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from seit import files
 from seit.errors import StoreError
-from seit.store.rows import RowTable
-from seit.store.token_rows import TokenRows, hashed
-from seit.store.writer import TokenWriter
+from seit.store.about import About
+from seit.store.chunks import Chunk, write_chunks
+from seit.store.token_rows import TokenRows
 
 _CHUNK = 8192
 
@@ -37,7 +37,7 @@ def import_npy(
         out: the folder to make.
         tokenizer: at least "name" and "identity" of the tokenizer that made the ids.
         vocabulary: its codes.
-        classes: class names in label order.
+        classes: class names in label order; labels are numbers or names.
         codebook: float32 [vocabulary, d] if known.
         codec: which codec to fit.
         terms: of the source.
@@ -52,27 +52,25 @@ def import_npy(
     arrays = [ids for ids, _ in splits.values()]
     if not arrays or any(ids.ndim != 3 or ids.shape[1:] != arrays[0].shape[1:] for ids in arrays):
         raise StoreError("ids are not [n, h, w] of one grid", "import_npy", "reshape them")
-    stamps = [part for split, (ids, _) in splits.items() for part in (split, str(ids.shape), ids[:1].tobytes())]
-    writer = TokenWriter(
-        out,
+    about = About(
         tokenizer=tokenizer,
-        codebook=codebook,
-        grid=arrays[0].shape[1:],
+        grid=(arrays[0].shape[1], arrays[0].shape[2]),
+        full_vocabulary=vocabulary,
+        used_codes=np.arange(vocabulary, dtype=np.int32),
         classes=classes,
         source={"name": "arrays", "split_rule": "as given", "terms": terms},
-        plan=hashed("npy", codec, str(tokenizer.get("identity")), *stamps),
-        codec=codec,
-        command=command,
-        vocabulary=vocabulary,
+        codebook=codebook,
     )
-    number = 0
-    for split, (ids, labels) in splits.items():
-        for first in range(0, len(ids), _CHUNK):
-            stop = min(first + _CHUNK, len(ids))
-            rows = RowTable.named([f"{split}/{row:08d}" for row in range(first, stop)])
-            writer.write(number, split, ids[first:stop], None if labels is None else labels[first:stop], rows)
-            number += 1
-    return writer.commit()
+
+    def chunks() -> Iterator[Chunk]:
+        for split, (ids, labels) in splits.items():
+            if labels is not None and len(labels) != len(ids):
+                raise StoreError(f"{len(labels)} labels for {len(ids)} rows", split, "give one a row")
+            for first in range(0, len(ids), _CHUNK):
+                part = slice(first, first + _CHUNK)
+                yield Chunk(split, ids[part], None if labels is None else labels[part], None, split)
+
+    return write_chunks(out, about, chunks, codec, command)
 
 
 def export_npy(rows: TokenRows, folder: str | os.PathLike[str]) -> list[Path]:
@@ -80,9 +78,19 @@ def export_npy(rows: TokenRows, folder: str | os.PathLike[str]) -> list[Path]:
 
     Returns:
         The files written.
+
+    Raises:
+        StoreError: a name holds a line break, which `names.txt` has no place for.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    names = rows.names(range(len(rows)))
+    if broken := [name for name in names if "\n" in name]:
+        raise StoreError(
+            f"the name {broken[0]!r} holds a line break",
+            str(folder / "names.txt"),
+            "export to parquet or webdataset",
+        )
     dtype = np.uint16 if rows.vocabulary <= 1 << 16 else np.uint32
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False}
     with files.atomic(folder / "ids.npy") as temporary, open(temporary, "wb") as plain:
@@ -97,5 +105,5 @@ def export_npy(rows: TokenRows, folder: str | os.PathLike[str]) -> list[Path]:
         with files.atomic(folder / "labels.npy") as temporary, open(temporary, "wb") as plain:
             np.save(plain, labels)
         written.append(folder / "labels.npy")
-    files.write_bytes(folder / "names.txt", "".join(f"{name}\n" for name in rows.names(range(len(rows)))).encode())
+    files.write_bytes(folder / "names.txt", "".join(f"{name}\n" for name in names).encode())
     return [*written, folder / "names.txt"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,9 @@ from seit import files
 from seit.codecs import escape
 from seit.errors import StoreError
 from seit.progress import progress
-from seit.store.rows import RowTable
+from seit.store.about import About
+from seit.store.chunks import Chunk, reading, write_chunks
 from seit.store.token_rows import TokenRows, hashed
-from seit.store.writer import TokenWriter
 
 _CHUNK = 4096
 _MAX_IMAGES = 1 << 26
@@ -54,36 +54,38 @@ def import_official(
     """
     paths = {split: Path(path) for split, path in sets.items()}
     for path in paths.values():
-        _must_exist(path)
-    stamps = [
-        f"{split} {path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for split, path in paths.items()
-    ]
+        if not path.is_file() or "data.bin" not in path.name:
+            raise StoreError("is not a <set>-token.data.bin.gz", str(path), "name that file")
     identity = hashed("official SeiT release", b"" if codebook is None else codebook.tobytes(), str(vocabulary))
-    writer = TokenWriter(
-        out,
+    about = About(
         tokenizer={"name": "seit-official", "identity": identity, "provenance": {}, "preprocessing": {"size": 256}},
-        codebook=codebook,
         grid=escape.OFFICIAL_GRID,
+        full_vocabulary=vocabulary,
+        used_codes=np.arange(vocabulary, dtype=np.int32),
         classes=classes,
         source={"name": "official SeiT release", "split_rule": "as released", "terms": "see its repository"},
-        plan=hashed("official", codec, identity, *stamps),
-        codec=codec,
-        command=command,
-        vocabulary=vocabulary,
+        codebook=codebook,
     )
-    number = 0
-    for split, path in paths.items():
-        starts, labels = _index(path), _labels(path)
-        if len(labels) != len(starts) - 1:
-            raise StoreError(f"{len(labels)} labels for {len(starts) - 1} images", str(path), "fetch it again")
-        with progress(len(labels), "import", "images") as bar, gzip.open(path) as data:
-            for first in range(0, len(labels), _CHUNK):
-                ids = _next(data, starts[first : first + _CHUNK + 1], path)
-                rows = RowTable.named([f"{split}/{first + i:08d}" for i in range(len(ids))])
-                writer.write(number, split, ids, labels[first : first + len(ids)], rows)
-                number += 1
-                bar.update(len(ids))
-    return writer.commit()
+
+    def chunks() -> Iterator[Chunk]:
+        for split, path in paths.items():
+            with reading(path, "fetch it again"):
+                yield from _rows(split, path)
+
+    return write_chunks(out, about, chunks, codec, command)
+
+
+def _rows(split: str, path: Path) -> Iterator[Chunk]:
+    """Reads one set."""
+    starts, labels = _index(path), _labels(path)
+    if len(labels) != len(starts) - 1:
+        raise StoreError(f"{len(labels)} labels for {len(starts) - 1} images", str(path), "fetch it again")
+    with gzip.open(path) as data:
+        for first in range(0, len(labels), _CHUNK):
+            ids = _next(data, starts[first : first + _CHUNK + 1], path)
+            yield Chunk(split, ids, labels[first : first + len(ids)], None, str(path))
+        if data.read(1):
+            raise StoreError("goes on after the last image of its index", str(path), "fetch both again")
 
 
 def export_official(
@@ -166,47 +168,32 @@ def _ranks(rows: TokenRows) -> np.ndarray:
     return escape.popularity(counts)
 
 
-def _must_exist(path: Path) -> None:
-    if not path.is_file() or "data.bin" not in path.name:
-        raise StoreError("is no <set>-token.data.bin.gz", str(path), "name that file")
-
-
 def _index(path: Path) -> np.ndarray:
     """Reads the byte offsets beside a data file, int64 [n + 1]."""
     index = path.with_name(path.name.replace("data.bin", "index.npy"))
-    try:
+    with reading(index, "fetch it again"):
         with gzip.open(index) as source:
             starts = np.load(io.BytesIO(source.read(8 * _MAX_IMAGES)), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise StoreError(f"cannot be read ({str(error)[:80]})", str(index), "fetch it again") from None
-    good = starts.ndim == 1 and len(starts) and np.issubdtype(starts.dtype, np.integer) and starts[0] == 0
-    if (
-        not good
-        or (np.diff(starts.astype(np.int64)) < 0).any()
-        or np.diff(starts.astype(np.int64)).max(initial=0) > 4096
-    ):
-        raise StoreError("is no list of growing offsets", str(index), "fetch it again")
+        lengths = np.diff(starts.astype(np.int64))
+        good = starts.ndim == 1 and np.issubdtype(starts.dtype, np.integer) and starts[0] == 0
+        if not good or not 0 <= lengths.min(initial=0) <= lengths.max(initial=0) <= 4096:
+            raise StoreError("is not a list of growing offsets", str(index), "fetch it again")
     return starts.astype(np.int64)
 
 
 def _labels(path: Path) -> np.ndarray:
     labels = path.with_name(path.name.partition("-token.data")[0] + "-label.txt")
-    try:
-        return np.array([int(line) for line in labels.read_text().splitlines()], np.int64)
-    except (OSError, ValueError) as error:
-        raise StoreError(f"cannot be read ({str(error)[:80]})", str(labels), "one integer a line") from None
+    with reading(labels, "fetch it again: one integer a line"):
+        return np.array([int(label) for label in labels.read_bytes().split()], np.int64)
 
 
 def _next(data: gzip.GzipFile, starts: np.ndarray, path: Path) -> np.ndarray:
     """Reads the next images of a stream: ids [n, 32, 32]."""
     size = int(starts[-1] - starts[0])
-    try:
-        found = np.frombuffer(data.read(size), np.uint8)
-    except (OSError, EOFError, ValueError) as error:
-        raise StoreError(f"cannot be read ({str(error)[:80]})", str(path), "fetch it again") from None
-    if len(found) != size:
+    symbols = np.frombuffer(data.read(size), np.uint8)
+    if len(symbols) != size:
         raise StoreError("ends before its index says", str(path), "fetch it again")
-    ids = escape.decode(found, starts - starts[0], escape.OFFICIAL_GRID[0] * escape.OFFICIAL_GRID[1])
+    ids = escape.decode(symbols, starts - starts[0], escape.OFFICIAL_GRID[0] * escape.OFFICIAL_GRID[1])
     if ids.max(initial=0) >= escape.OFFICIAL_VOCABULARY:
         raise StoreError(
             "holds two marks in a row, which its own reader takes for another id", str(path), "fetch it again"

@@ -47,7 +47,7 @@ def verify(path: str | os.PathLike[str], decode: bool = False) -> list[Damage]:
     """Reads every byte of a token data set and names what is damaged.
 
     Args:
-        path: its folder, or a URL, whose files are fetched.
+        path: its folder, or a URL, whose files are read without being kept.
         decode: also decode every row of undamaged shards and compare it with its checksum and the stored counts,
             which finds a fault of the writer or of this machine's memory rather than of the disk.
 
@@ -69,7 +69,8 @@ def verify(path: str | os.PathLike[str], decode: bool = False) -> list[Damage]:
     with progress(manifest.rows if decode else 0, "decode", "rows") as bar:
         for shard in manifest.shards:
             name = shard.data.file
-            bad = damaged_rows(data, shard, shard.side.file in faults) if decode or name in faults else []
+            hidden = shard.side.file in faults or (name in faults and data.remote is not None)
+            bad = damaged_rows(data, shard, hidden) if decode or name in faults else []
             if name in faults or bad or (bad is None and shard.side.file not in faults):
                 found[name] = Damage(name, faults.get(name, "rows fail their checksum"), bad)
             bar.update(shard.rows if decode else 0)
@@ -95,6 +96,8 @@ def _wrong_count(data: TokenDataset) -> str:
 
 def file_fault(data: TokenDataset, file: File) -> str:
     """Returns what is wrong with a file of the store, or "" if it is whole."""
+    if data.remote:
+        return data.remote.fault(file)
     try:
         path = data.local(file)
         size = path.stat().st_size
@@ -117,7 +120,7 @@ def damaged_rows(data: TokenDataset, shard: Shard, side_damaged: bool) -> list[i
     Args:
         data: the store.
         shard: of its manifest.
-        side_damaged: whether the side table, which holds the checksums, is damaged too.
+        side_damaged: whether the side table, which holds the checksums, is damaged too, or the shard out of reach.
 
     Returns:
         The rows that fail, or None if that cannot be told.

@@ -22,6 +22,7 @@ from seit.store import labels as label_columns
 from seit.store import manifest as manifests
 from seit.store.dataset import TokenDataset
 from seit.store.publish import disk_errors, read_back
+from seit.store.remote import local_folder
 from seit.store.rows import RowTable
 
 
@@ -74,7 +75,8 @@ class TokenWriter:
         views: int = 1,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        self.out, self.codec, self.codebook = Path(out).absolute(), codec, codebook
+        self.out = local_folder(out, "write it here, then seit push").absolute()
+        self.codec, self.codebook = codec, codebook
         self.partial = self.out.with_name(self.out.name + ".partial")
         self.grid, self.views = tuple(int(side) for side in grid), views
         self.vocabulary = vocabulary if codebook is None else len(codebook)

@@ -15,13 +15,14 @@ from seit.errors import CodecError, StoreError, nearest_names
 from seit.store import TokenDataset, TokenRows
 from seit.store import manifest as manifests
 from seit.store.about import About
+from seit.store.chunks import reading
 from seit.store.exports import export_parquet, export_webdataset
 from seit.store.imports import import_folder
 from seit.store.npy import export_npy
 from seit.store.official import export_official, import_official
-from seit.store.remote import is_url
+from seit.store.publish import disk_errors
+from seit.store.remote import is_url, local_folder
 from seit.store.save import recode
-from seit.store.writer import disk_errors
 
 _OFFICIAL = "-token.data.bin.gz"
 _OFFICIAL_CODES = 510  # what that format can hold; a data set keeps those that occur
@@ -63,7 +64,7 @@ def convert(
     known = ["tokens", "official", *_EXPORTS]
     if to not in known:
         raise StoreError(f"there is no format {to!r}", "--to", nearest_names(to, known))
-    out = Path(out)
+    out = local_folder(out, "write it here, then seit push")
     if to == "tokens":
         _to_tokens(source, out, codec, command)
     else:
@@ -117,9 +118,12 @@ def _from_official(source: Path, data: list[Path], out: Path, codec: str, comman
     """Reads the official release: sets named by their files, codebook.ckpt beside them if it is there."""
     codebook = None
     if (source / "codebook.ckpt").exists():
-        import torch
+        with reading(source / "codebook.ckpt", "fetch it again"):
+            import torch
 
-        codebook = torch.load(source / "codebook.ckpt", map_location="cpu", weights_only=True).float().numpy()
+            codebook = torch.load(source / "codebook.ckpt", map_location="cpu", weights_only=True).float().numpy()
+            if codebook.ndim != 2:
+                raise ValueError(f"vectors are {list(codebook.shape)}, not [K, d]")
     import_official(
         {path.name.removesuffix(_OFFICIAL).rsplit("-", 1)[-1]: path for path in data},
         out,

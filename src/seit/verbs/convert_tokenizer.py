@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from seit import __version__, tokenizers
+from seit import __version__, hub, tokenizers
 from seit.errors import TokenizerError
 from seit.files import write_bytes, write_json
 from seit.tokenizers.base import Tokenizer
@@ -73,38 +74,50 @@ def convert_tokenizer(
     }
 
 
-def push_to_hub(folder: str | os.PathLike[str], repo: str, *, private: bool = False) -> str:
-    """Uploads a converted tokenizer's three files to a model repository of the Hugging Face hub.
+def push_to_hub(folder: str | os.PathLike[str], repo: str, *, private: bool = True, overwrite: bool = False) -> str:
+    """Uploads a converted tokenizer's three files to a model repository of the Hugging Face hub, in one commit.
 
     Args:
         folder: what `convert_tokenizer` wrote.
         repo: `owner/name`; made if it does not exist.
         private: whether a new repository is private.
+        overwrite: whether to replace another model, or a card that seit did not write.
 
     Returns:
         The page of the commit.
 
     Raises:
-        TokenizerError: the folder is not whole, or the hub refuses.
+        TokenizerError: the folder is not whole, the repository holds something else, or the hub refuses.
     """
-    import huggingface_hub
-
     folder = Path(folder)
     missing = [name for name in (WEIGHTS, CONFIG, CARD) if not (folder / name).is_file()]
     if missing:
         raise TokenizerError(f"has no {', '.join(missing)}", str(folder), "write it with `seit tokenizer convert`")
-    api = huggingface_hub.HfApi()
+
+    def replaces(there: bytes) -> list[str]:
+        if not overwrite and _identity(there) != _identity((folder / CONFIG).read_bytes()):
+            raise TokenizerError("already holds another model", repo)
+        return [WEIGHTS, CONFIG]
+
+    return hub.commit(
+        repo,
+        "model",
+        {name: folder / name for name in (WEIGHTS, CONFIG)},
+        (folder / CARD).read_text(),
+        holder=CONFIG,
+        replaces=replaces,
+        private=private,
+        overwrite=overwrite,
+        error=TokenizerError,
+    )
+
+
+def _identity(config: bytes) -> str | None:
+    """Returns the identity in a config.json of ours; None in one of another kind."""
     try:
-        api.create_repo(repo, private=private, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repo,
-            folder_path=folder,
-            allow_patterns=[WEIGHTS, CONFIG, CARD],
-            commit_message=f"seit {__version__}: {folder.name}",
-        )
-    except Exception as error:  # the hub's own errors, and those of whichever HTTP library it uses
-        raise TokenizerError(f"cannot be uploaded ({error})", repo, "log in with `hf auth login`") from error
-    return str(commit.commit_url)
+        return json.loads(config)["identity"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def model_card(tokenizer: Tokenizer, identity: str, made: dict[str, Any]) -> str:

@@ -13,15 +13,23 @@ _HUB = "hf://datasets/"
 
 
 def push(
-    tokens: str | os.PathLike[str], url: str, *, public: bool = False, license: str = "other"
+    tokens: str | os.PathLike[str],
+    url: str,
+    *,
+    public: bool = False,
+    license: str = "other",
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Copies a token data set to a URL, from which `TokenDataset` opens it; readers see all of it or nothing.
+
+    A data set that has grown is pushed to the same URL again. Files of anybody else are left alone.
 
     Args:
         tokens: the folder.
         url: `hf://datasets/OWNER/NAME`, or what fsspec knows: `s3://bucket/folder`.
         public: whether a new repository on the hub is public.
         license: of its card; what binds the source binds its ids.
+        overwrite: on the hub, which keeps the history, whether to replace another data set or somebody's card.
 
     Returns:
         url.
@@ -30,7 +38,12 @@ def push(
         StoreError: no data set, the URL holds another one, or it cannot be written.
     """
     if not is_url(url):
-        raise StoreError("is no URL", url, f"give {_HUB}OWNER/NAME or s3://bucket/folder")
+        raise StoreError("is not a URL", url, f"give {_HUB}OWNER/NAME or s3://bucket/folder")
     if url.startswith(_HUB):
-        return {"url": push_to_hub(tokens, url.removeprefix(_HUB), private=not public, license=license)}
+        repo = url.removeprefix(_HUB).rstrip("/")
+        return {"url": push_to_hub(tokens, repo, private=not public, license=license, overwrite=overwrite)}
+    if url.startswith("hf://"):
+        raise StoreError("is not a data set repository", url, f"give {_HUB}OWNER/NAME")
+    if overwrite:
+        raise StoreError("replaces nothing outside of the hub", "--overwrite", "choose another URL")
     return {"url": upload(tokens, url)}

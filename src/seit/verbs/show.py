@@ -17,6 +17,7 @@ from seit.images import Source, decode, view_of
 from seit.report.pictures import Tile
 from seit.report.sheets import write_sheet
 from seit.store import TokenDataset
+from seit.store.remote import is_url
 from seit.tokenizers.base import Tokenizer
 from seit.tokenizing.again import reopened
 from seit.training import Recipe
@@ -41,7 +42,7 @@ def show(
 
     Args:
         tokens: the token data set.
-        out: the PNG file; TOKENS.png by default.
+        out: the PNG file; TOKENS.png by default, of a URL its last part.
         source: the images it was made from, where they have moved.
         tokenizer: its tokenizer, where that is not a bundled one.
         rows: how many, drawn from all rows; 12 by default, 4 with `augment`.
@@ -59,7 +60,8 @@ def show(
             is given with `augment`.
         RecipeError: unknown recipe or setting, or an augmentation that is not for ids.
     """
-    target = Path(out) if out is not None else Path(f"{os.fspath(tokens).rstrip('/')}.png")
+    place = os.fspath(tokens).rstrip("/")
+    target = Path(out if out is not None else f"{os.path.basename(place) if is_url(place) else place}.png")
     if target.suffix != ".png":
         raise StoreError("is not a .png", str(target), "name it so")
     if augment and source is not None:

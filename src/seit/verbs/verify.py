@@ -9,6 +9,7 @@ from typing import Any
 
 from seit.store import TokenDataset
 from seit.store import manifest as manifests
+from seit.store.remote import RemoteFolder, is_url, local_folder
 from seit.store.repair import repair as repair_store
 from seit.store.verify import verify as verify_store
 
@@ -17,7 +18,7 @@ def verify(tokens: str | os.PathLike[str], *, decode: bool = False) -> dict[str,
     """Reads every byte of a token data set and names every damaged file, shard and row.
 
     Args:
-        tokens: the folder.
+        tokens: the folder, or a URL, whose files are read without being kept.
         decode: also decode every row and compare it with its checksum.
 
     Returns:
@@ -26,7 +27,9 @@ def verify(tokens: str | os.PathLike[str], *, decode: bool = False) -> dict[str,
     Raises:
         StoreError: there is no token data set.
     """
-    if not (Path(tokens) / manifests.NAME).exists():
+    if is_url(tokens):
+        RemoteFolder(os.fspath(tokens)).must_exist()
+    elif not (Path(tokens) / manifests.NAME).exists():
         manifests.read(Path(tokens) / manifests.NAME)  # refuses it: nothing there is not the same as damage
     damages = verify_store(tokens, decode)
     return {"whole": not damages, "damages": [{**asdict(damage), "text": str(damage)} for damage in damages]}
@@ -58,7 +61,7 @@ def repair(
     from seit.tokenizing.encoding import Encoder, Kept
     from seit.verbs.tokenize import tokenizer_of
 
-    dataset = TokenDataset(tokens)
+    dataset = TokenDataset(local_folder(tokens, "change a local copy, then seit push it"))
     encoder = tokenizer_of(dataset, tokenizer).to(resolve(device))
     about = dataset.manifest.source
     recorded = str(dataset.tokenizer.get("provenance", {}).get("precision", "float32"))
