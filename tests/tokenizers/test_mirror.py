@@ -50,7 +50,7 @@ def test_a_bundled_table_is_right_about_most_cells_of_held_out_pictures_and_take
     name, size, pictures, monkeypatch
 ):
     tokenizer, source = load(name), open_source(pictures)
-    chosen = list(source.split("val"))[:300] or [0, 1]  # the table was counted on training pictures, or random crops
+    chosen = list(source.split("val"))[:300] or [0, 1]  # counted on training pictures, and on crops of the photos
     wanted = {"size": size, "resize": "squash", "interpolation": "bicubic"}
     views = np.stack([to_view(decode(source[i].read(), source[i].name), wanted) for i in chosen])
     with torch.inference_mode():
