@@ -4,7 +4,6 @@ Nothing here draws on a screen, so a backend that is missing must not matter: no
 process that they start, also in environments that lack it, and matplotlib then refuses to be imported.
 """
 
-
 from __future__ import annotations
 
 import os
