@@ -39,7 +39,7 @@ class progress:
 
     def __init__(self, total: int, what: str, unit: str, done: int = 0, silent: bool = False) -> None:
         self.total, self.what, self.unit, self.done, self.first = total, what, unit, done, done
-        self._silent = silent or _quiet
+        self._silent = silent or _quiet or sys.stderr is None  # closed, as by `2>&-` or pythonw
         self._bar: Any = None
 
     def __enter__(self) -> progress:

@@ -6,6 +6,7 @@ Without `torchrun` there is one process of rank 0 and every function here does n
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -15,23 +16,33 @@ from seit.errors import SeitError
 from seit.progress import quiet
 
 Found = TypeVar("Found")
+_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 def join(device: str) -> None:
     """Makes this process one of those that `torchrun` started (NCCL on CUDA, gloo elsewhere); at most once.
 
-    Only rank 0 shows progress.
+    A WORLD_SIZE above 1 says that there are several; without it other tools' variables mean nothing. Only rank 0
+    shows progress.
 
     Args:
         device: cpu, cuda or mps.
+
+    Raises:
+        SeitError: some of torchrun's variables are missing, or are no numbers that fit each other.
     """
     import torch
     from torch import distributed
 
-    if distributed.is_initialized() or "LOCAL_RANK" not in os.environ:
+    if distributed.is_initialized() or os.environ.get("WORLD_SIZE", "1") in ("", "1"):
         return
+    texts = {name: os.environ.get(name, "") for name in _VARIABLES}
+    numbers = [int(texts[name]) if texts[name].isdigit() else -1 for name in _VARIABLES[:3]]
+    if not (0 <= numbers[0] < numbers[1] and 0 <= numbers[2] < numbers[1] and all(texts.values())):
+        what = "are " + ", ".join(repr(text) for text in texts.values())
+        raise SeitError(what, ", ".join(_VARIABLES), "start with torchrun, or unset them")
     if device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(numbers[2])
     distributed.init_process_group("nccl" if device == "cuda" else "gloo")
     if rank():
         quiet()
@@ -39,12 +50,12 @@ def join(device: str) -> None:
 
 def rank() -> int:
     """Returns this process's number, 0..count()-1."""
-    return int(os.environ["RANK"]) if _many() else 0
+    return sys.modules["torch"].distributed.get_rank() if _many() else 0
 
 
 def count() -> int:
     """Returns how many processes share the run."""
-    return int(os.environ["WORLD_SIZE"]) if _many() else 1
+    return sys.modules["torch"].distributed.get_world_size() if _many() else 1
 
 
 def summed(values: np.ndarray) -> np.ndarray:
@@ -84,7 +95,5 @@ def first(ask: Callable[[], Found]) -> Found:
 
 def _many() -> bool:
     """Whether `join` made this process one of several, without loading torch to find out."""
-    import sys
-
     loaded = sys.modules.get("torch")
     return loaded is not None and loaded.distributed.is_available() and loaded.distributed.is_initialized()

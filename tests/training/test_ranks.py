@@ -15,7 +15,10 @@ from test_loop import Toy
 from test_split_batches import SMALL, trained
 
 import seit
+from seit import ranks
+from seit.errors import SeitError
 from seit.evaluation import accuracy, mean_average_precision
+from seit.tokenizing.ranks import Rank
 from seit.training import loop
 
 HERE = Path(__file__).parent
@@ -81,3 +84,36 @@ def test_the_command_line_prints_once_and_leaves_one_run(two):
     # What rank 0 finds on the disk stops all of them.
     assert [(two / f"wrong-{rank}.code").read_text() for rank in (0, 1)] == ["1", "1"]
     assert "exists and is not a run" in (two / "wrong-0.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"LOCAL_RANK": "0"},
+        {"LOCAL_RANK": ""},
+        {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost"},
+        {"WORLD_SIZE": "", "RANK": "3"},
+    ],
+)
+def test_rank_variables_of_one_process_mean_one_process(variables, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    ranks.join("cpu")
+    assert (ranks.rank(), ranks.count()) == (0, 1)
+    assert Rank.of_environment() == Rank()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"WORLD_SIZE": "2", "RANK": "0"},
+        {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost"},
+        {"WORLD_SIZE": "2", "RANK": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"},
+        {"WORLD_SIZE": "two", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"},
+    ],
+)
+def test_rank_variables_that_do_not_fit_each_other_are_named_in_one_line(variables, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SeitError, match=r"WORLD_SIZE.*MASTER_PORT.*; start with torchrun, or unset them"):
+        ranks.join("cpu")

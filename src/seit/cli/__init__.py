@@ -31,6 +31,30 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def main() -> None:
     """Runs the command line; every mistake that a user can mend ends in one line and exit code 1."""
+    _prepare_streams()
+    try:
+        _run()
+    except BrokenPipeError:  # who reads our output has seen enough
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        sys.exit(1)
+
+
+def _prepare_streams() -> None:
+    """Lets a message never fail: closed streams lead nowhere, characters that a stream lacks are spelt out."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:  # else the next file that is opened gets our messages
+        pass
+    os.close(handle)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        else:
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _run() -> None:
     try:
         app(prog_name="seit")
     except SeitError as error:
@@ -41,8 +65,7 @@ def main() -> None:
         print("seit: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        raise
     except ModuleNotFoundError as error:
         missing = missing_package(error)
         if not isinstance(missing, SeitError):

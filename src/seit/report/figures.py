@@ -14,17 +14,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from seit.errors import SeitError
 from seit.files import write_bytes
 from seit.report import formats, svg
+from seit.report.canvas import (
+    Axes,
+    Figure,
+    FigureCanvasAgg,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    matplotlib,
+    to_rgb,
+)
 from seit.report.labels import label_ends, label_points
 from seit.report.svg import ACCENT, GREY, INK, MUTED, ON_ACCENT, PAPER, RULE
 

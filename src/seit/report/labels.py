@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from seit.report import formats
+from seit.report.canvas import Axes, Figure
 
 Named = tuple[str, float, float, str]
 """A name, the x and y of what it names, and its colour."""

@@ -10,12 +10,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 from seit.errors import SeitError
 from seit.files import write_bytes
 from seit.report import formats
+from seit.report.canvas import matplotlib
 from seit.report.pictures import Tile, as_image, is_tiny
 from seit.report.svg import INK, MUTED, PAPER
 

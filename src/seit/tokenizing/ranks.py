@@ -27,12 +27,14 @@ class Rank:
     def of_environment(cls) -> Rank:
         """Reads what torchrun sets (RANK, WORLD_SIZE, LOCAL_RANK); ranks never wait for each other.
 
+        A WORLD_SIZE above 1 says that there are several; without it other tools' variables mean nothing.
+
         Raises:
             SeitError: they are no numbers that fit each other.
         """
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
         texts = [os.environ.get(name, "") for name in names]
-        if not texts[1]:
+        if texts[1] in ("", "1"):
             return cls()
         if not all(text.isdigit() for text in texts) or int(texts[0]) >= int(texts[1]):
             what, cure = f"are {', '.join(map(repr, texts))}", "start with torchrun, or unset them"

@@ -10,7 +10,6 @@ from typing import Any
 
 from seit.errors import RunError
 from seit.models.pipeline import RUN, read_json, read_run
-from seit.report.run import RunResult, run_curves, run_page
 from seit.training.logs import METRICS
 
 RESULT, PAGE = "result.json", "report.html"
@@ -101,6 +100,8 @@ def write_report(
         found: the last evaluation, whole.
         machine: what it was trained on.
     """
+    from seit.report.run import RunResult, run_curves, run_page  # with matplotlib, which no start waits for
+
     about, lines = read_run(run), read_metrics(run)
     for name, drawing in run_curves(lines).items():
         drawing.write_png(run / f"{name}.png")
