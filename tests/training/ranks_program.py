@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).parent))
-from test_loop import Toy
-from test_split_batches import SMALL, trained
+from test_split_batches import SMALL, weights_of
+from toys import Toy, Watch
 
 import seit.cli
 from seit import ranks
@@ -22,16 +22,27 @@ from seit.training import loop
 
 
 def watch(folder: Path) -> None:
-    """Notes the positions that this process is fed."""
-    feed = loop._feed
+    """Notes the positions of every step that this process makes."""
+    update = loop.update
 
-    def noted(rows, recipe, plan, step):
-        for batch in feed(rows, recipe, plan, step):
-            with open(folder / f"fed-{ranks.count()}-{ranks.rank()}.jsonl", "a") as file:
-                file.write(json.dumps([batch.epoch, batch.positions.tolist()]) + "\n")
-            yield batch
+    def noted(state, objective, batch, *others):
+        with open(folder / f"fed-{ranks.count()}-{ranks.rank()}.jsonl", "a") as file:
+            file.write(json.dumps([batch.epoch, batch.positions.tolist()]) + "\n")
+        return update(state, objective, batch, *others)
 
-    loop._feed = noted
+    loop.update = noted
+
+
+def interrupted(evaluation: int) -> Watch:
+    """Returns an evaluation in whose n-th call every process is asked to end."""
+    calls = []
+
+    def measure(model):
+        calls.append(1)
+        if len(calls) == evaluation:
+            raise KeyboardInterrupt
+
+    return Watch(measure)
 
 
 def logits_of(ids: torch.Tensor) -> torch.Tensor:
@@ -68,7 +79,7 @@ def main() -> None:
     assert ranks.count() == 2
     found = {}
     for name, rows in (("even", Toy(41)), ("odd", Toy(9))):
-        weights, _ = trained(SMALL, folder / name, rows)
+        weights = weights_of(SMALL, folder / name, rows)
         if ranks.rank() == 0:
             save_file(weights, folder / f"{name}.safetensors")
     found["accuracy"] = accuracy(logits_of, Toy(41, seed=3), ["a", "b", "c"], silent=True)
@@ -78,7 +89,7 @@ def main() -> None:
     call(folder, "wrong", "train", tokens, "--out", tokens)
     watch(folder)
     try:
-        trained(SMALL, folder / "stopped", Toy(41), stop=2)
+        weights_of(SMALL, folder / "stopped", Toy(41), interrupted(2))
     except KeyboardInterrupt:
         found["stopped"] = True
     if ranks.rank() == 0:
