@@ -114,7 +114,10 @@ def test_a_run_is_held_by_one_process(tmp_path):
     other.start()
     assert held.wait(60)
     try:
-        with pytest.raises(BusyError, match="run: is being written by another process"), Run(tmp_path / "run").held():
+        with (
+            pytest.raises(BusyError, match="run: is being written by another process"),
+            Run(tmp_path / "run").held(),
+        ):
             pass
     finally:
         done.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_split_batches import SMALL, weights_of
-from toys import Toy, Watch
+from toys import Toy, Watch, trained
 
 import seit.cli
 from seit import ranks
@@ -59,6 +60,23 @@ class Several(Toy):
         return ids, (labels[:, None] <= range(3))
 
 
+def batch_norm(folder: Path) -> None:
+    """Trains a network whose processes gather statistics of their own; each notes those that it evaluates by."""
+
+    def measure(model):
+        seen[:] = [value.clone() for name, value in model.state_dict().items() if "running" in name]
+        return {"top1": 0.5}
+
+    seen: list[torch.Tensor] = []
+    recipe = replace(SMALL, trunk="mini_resnet", drop_path=0.0, ema=0.9)
+    model, _ = trained(Toy(41), recipe, folder / "norm", Watch(measure))
+    saved = [value for name, value in model.state_dict().items() if "running" in name]
+    save_file(
+        {f"{kind}{i}": v for kind, vs in (("seen", seen), ("saved", saved)) for i, v in enumerate(vs)},
+        folder / f"norm-{ranks.rank()}.safetensors",
+    )
+
+
 def call(folder: Path, name: str, *arguments: object) -> None:
     """Calls the command line; notes its exit code and what this process printed."""
     sys.argv = ["seit", *map(str, arguments), "--json"]
@@ -84,6 +102,7 @@ def main() -> None:
             save_file(weights, folder / f"{name}.safetensors")
     found["accuracy"] = accuracy(logits_of, Toy(41, seed=3), ["a", "b", "c"], silent=True)
     found["precision"] = mean_average_precision(logits_of, Several(41, seed=3), ["a", "b", "c"])
+    batch_norm(folder)
     settings = ["--set", "epochs=2", "--set", "batch_size=20", "--set", "precision=float32"]
     call(folder, "command", "train", tokens, "--out", folder / "run", *settings)
     call(folder, "wrong", "train", tokens, "--out", tokens)

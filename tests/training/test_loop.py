@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from timm.loss import BinaryCrossEntropy, SoftTargetCrossEntropy
 from toys import (
     CODEBOOK,
     RECIPE,
@@ -24,7 +23,6 @@ from toys import (
 from seit.augment.cutmix import CutMix
 from seit.errors import RecipeError, RunError
 from seit.evaluation import Accuracy, MeanPrecision
-from seit.objectives.losses import row_losses
 from seit.run import Run
 from seit.training import fit
 from seit.training.state import checkpoints
@@ -111,13 +109,6 @@ def test_a_gradient_that_is_not_finite_is_said_and_spoils_no_weight(tmp_path):
     assert torch.equal(head, before)
 
 
-def test_rows_without_a_label_are_refused(tmp_path):
-    rows = Toy(32)
-    rows.labels[3] = -1
-    with pytest.raises(RunError, match="not every row has a label"):
-        trained(rows, RECIPE, tmp_path)
-
-
 def test_a_run_that_learned_nothing_says_so(tmp_path, caplog):
     wild = replace(RECIPE, optimizer="sgd", learning_rate=30.0, epochs=2)
     trained(Toy(64), wild, tmp_path)
@@ -151,14 +142,6 @@ def test_rows_of_several_classes_have_no_cross_entropy(tmp_path):
     rows, recipe = Kinds(32, "multi"), replace(RECIPE, loss="cross-entropy")
     with pytest.raises(RecipeError, match="loss: rows of several classes have no cross-entropy; set it to bce"):
         trained(rows, recipe, tmp_path)
-
-
-def test_the_losses_are_timms():
-    logits, targets = torch.randn(5, 7) * 3, torch.rand(5, 7)
-    assert row_losses("cross-entropy", logits, targets).mean() == pytest.approx(
-        SoftTargetCrossEntropy()(logits, targets).item()
-    )
-    assert row_losses("bce", logits, targets).mean() == pytest.approx(BinaryCrossEntropy()(logits, targets).item())
 
 
 class Views(Toy):

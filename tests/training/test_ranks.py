@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import ranks_program
+import torch
 from safetensors.torch import load_file
 from test_split_batches import SMALL, weights_of
 from toys import Toy
@@ -48,6 +49,16 @@ def test_the_sums_of_two_processes_are_the_accuracy_of_all_rows(two):
     assert one["rows"] == 41
     several = mean_average_precision(ranks_program.logits_of, ranks_program.Several(41, seed=3), ["a", "b", "c"])
     assert found["precision"] == several
+
+
+def test_the_accuracy_of_processes_with_batch_norm_is_that_of_the_network_that_is_saved(two):
+    """Each process has running statistics of its own, of which the first one's are saved."""
+    mine, theirs = (load_file(two / f"norm-{rank}.safetensors") for rank in (0, 1))
+    names = [name for name in mine if name.startswith("seen")]
+    assert len(names) > 10
+    for name in names:
+        assert torch.equal(mine[name], theirs[name])
+        assert torch.equal(mine[name], mine[name.replace("seen", "saved")])
 
 
 def test_one_process_goes_on_from_two_in_the_same_order(two, tmp_path, monkeypatch):

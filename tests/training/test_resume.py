@@ -117,7 +117,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_it_goes_on(damage, tmp_
     newest, _ = checkpoints(Run(tmp_path / "cut"))
     _spoil(newest, damage)
     again, _ = trained(rows, recipe, tmp_path / "cut")
-    assert f"{newest}: is no whole checkpoint" in caplog.text
+    assert f"{newest}: is not a whole checkpoint" in caplog.text
     assert "going on from the checkpoint before it" in caplog.text
     assert_equal(whole, again)
 
@@ -126,7 +126,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_it_goes_on(damage, tmp_
     stopped(rows, recipe, tmp_path / "cut", 2)
     for path in checkpoints(Run(tmp_path / "cut")):
         _spoil(path, damage)
-    with pytest.raises(RunError, match=r"is no whole checkpoint.*remove it to start anew"):
+    with pytest.raises(RunError, match=r"is not a whole checkpoint.*remove it to start anew"):
         trained(rows, recipe, tmp_path / "cut")
 
 

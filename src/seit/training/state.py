@@ -162,7 +162,8 @@ class State:
             except checkpoint.DamageError as error:
                 if path == paths[-1]:
                     raise
-                logging.getLogger(__name__).warning("%s; going on from the checkpoint before it", error)
+                message = "%s: %s; going on from the checkpoint before it"
+                logging.getLogger(__name__).warning(message, error.where, error.what)
         return None
 
     def _restore(self, path: Path) -> None:
