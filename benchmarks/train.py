@@ -33,14 +33,19 @@ import torch
 from input import CLASSES, jpegs, write_store
 
 from seit import recipes
+from seit.augment import Draws
 from seit.device import machine, resolve
 from seit.images import Source, open_source
-from seit.loading import Resident
+from seit.loading import Batch, Resident
+from seit.objectives import Classify, Objective
 from seit.progress import quiet
+from seit.run import Run
 from seit.store import TokenDataset
-from seit.training import Recipe, loop
+from seit.training import Recipe
+from seit.training.setup import assemble
 from seit.training.state import State
-from seit.verbs.train import _build, _fed
+from seit.training.step import update
+from seit.training.stop import Stop
 
 IMAGENET = 1_281_167
 TRUNKS = {"vit_tiny": "deit_tiny_patch16_224", "vit_small": "deit_small_patch16_224"}
@@ -87,32 +92,26 @@ class Stepper:
     """
 
     def __init__(self, recipe: Recipe, opened: Source | TokenDataset, device: str) -> None:
-        torch.manual_seed(0)
-        model = _build(recipe, opened, CLASSES)
-        shown = {"size": recipe.pixel_size, "resize": recipe.resize, "interpolation": "bicubic"}
-        self.rows, _, self.augment, _ = _fed(opened, recipe, model, shown, None)
-        self.plan = loop.Plan.of(recipe, len(self.rows))
-        model.to(device).to(memory_format=torch.channels_last)
-        self.state = State(model, recipe, Path())
-        self.feed = loop._feed(self.rows, recipe, self.plan, 0)
-        self.device = device
+        self.training, self.stop = assemble(recipe, opened).training, Stop()
+        self.state = State(self.training.model, recipe, Run(""), device)
+        self.batches = self.training.feed.batches(0)
 
     def fed(self) -> None:
         """Makes a step on the next batch of the loader."""
-        self._step(next(self.feed), self.augment)
+        self._step(self.training.objective, next(self.batches))
 
     def fixed(self) -> Callable[[], None]:
         """Returns a step on one batch that is in memory, augmented already."""
-        batch = next(self.feed)
-        draws = loop.Draws(0, 0, batch.positions, batch=self.plan.batch_size, device=self.device)
-        inputs, labels = batch.inputs.to(self.device), batch.labels.to(self.device)
-        made = self.augment(inputs, labels, self.state.model.table, draws)
-        return lambda: self._step(batch, lambda *_: made)
+        batch, objective, device = next(self.batches), self.training.objective, self.state.device
+        draws = Draws(0, 0, batch.positions, batch=batch.size, device=device)
+        inputs, labels = (torch.from_numpy(one).to(device) for one in (batch.inputs, batch.labels))
+        made = objective.augment(inputs, labels, self.state.model.table, draws)
+        fixed = Classify(self.state.model, lambda *_: made, objective.loss)
+        return lambda: self._step(fixed, batch)
 
-    def _step(self, batch: loop.Batch, augment: Callable[..., Any]) -> None:
-        loop._step(self.state, augment, self.plan, self.rows, batch)
-        self.state.step += 1
-        if self.device == "cuda":
+    def _step(self, objective: Objective, batch: Batch) -> None:
+        update(self.state, objective, batch, self.training.plan.learning_rate(self.state.step), self.stop)
+        if self.state.device.type == "cuda":
             torch.cuda.synchronize()
 
 

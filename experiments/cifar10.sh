@@ -15,13 +15,15 @@ for epochs in 12 40; do
   seit train "$images" --out "$out/pixels-$epochs" --recipe mini-pixels --set pixel_size=32 --set epochs=$epochs &
   wait
 done
+seit runs "$out" --json > "$out/runs.json"
 python - "$out" <<'P'
 import json, sys
 from pathlib import Path
 out = Path(sys.argv[1])
 per_image = json.loads((out / "info.json").read_text())["bytes_per_image"]
+runs = {Path(run["run"]).name: run for run in json.loads((out / "runs.json").read_text())["runs"]}
 for epochs in (12, 40):
     for kind, size in (("ids", f"{per_image['total']:.1f}"), ("pixels", f"{per_image['source_file']:.0f} (PNG)")):
-        found = json.loads((out / f"{kind}-{epochs}" / "result.json").read_text())
-        print(f"| {kind}, {epochs} epochs | {size} | {found['train_cpu_seconds'] / 60:.1f} min | {100 * found['top1']:.1f}% |")
+        run = runs[f"{kind}-{epochs}"]
+        print(f"| {kind}, {epochs} epochs | {size} | {run['cpu_seconds'] / 60:.1f} min | {100 * run['top1']:.1f}% |")
 P

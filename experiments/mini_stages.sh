@@ -23,7 +23,7 @@ done
 tokenize() { [ -d "$out/$2" ] || seit tokenize "$1" "$out/$2" --tokenizer patch4 --size 64; }
 train() { # RUN DATA RECIPE [OPTION...]
   local run=$out/runs/$1 data=$2 recipe=$3; shift 3
-  [ -e "$run/result.json" ] || seit train "$data" --out "$run" --recipe "$recipe" "$@"
+  seit train "$data" --out "$run" --recipe "$recipe" "$@"
 }
 tokenize "$out/tiny40" tiny40.tokens
 tokenize "$out/tiny10" tiny10.tokens

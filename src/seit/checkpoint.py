@@ -21,7 +21,7 @@ from seit.files import atomic
 
 
 class DamageError(RunError):
-    """A checkpoint was cut, changed, or is none."""
+    """A file is not a checkpoint, or was cut or changed."""
 
 
 def save(
@@ -82,15 +82,15 @@ def restore(
         raise _damage(path, "its checksum differs")
     try:
         module.load_state_dict(_under(tensors, "module."))
-        described = optimizer.state_dict()
+        whole = optimizer.state_dict()
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in _under(tensors, "optimizer.").items():
             index, name = key.split(".", 1)
             moments.setdefault(int(index), {})[name] = value
-        described["state"] = moments
-        for group, numbers in zip(described["param_groups"], groups, strict=False):
+        whole["state"] = moments
+        for group, numbers in zip(whole["param_groups"], groups, strict=False):
             group.update(numbers)
-        optimizer.load_state_dict(described)
+        optimizer.load_state_dict(whole)
         for parameter, state in optimizer.state.items():
             for name, value in state.items():  # in the parameter's own layout, or sums (of LAMB) round otherwise
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
@@ -114,8 +114,8 @@ def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise _damage(path, str(error)) from error
 
 
-def _damage(path: str | os.PathLike[str], how: str) -> DamageError:
-    return DamageError(f"is no whole checkpoint ({how})", str(path), "remove it to start anew")
+def _damage(path: str | os.PathLike[str], reason: str) -> DamageError:
+    return DamageError(f"is not a whole checkpoint ({reason})", str(path), "remove it to start anew")
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
@@ -128,7 +128,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _number(value: Any) -> Any:
-    """Returns a number of an optimizer's group as JSON takes it, or None for what is none."""
+    """Returns a number of an optimizer's group as JSON takes it, or None for any other value."""
     if isinstance(value, Tensor) and value.ndim == 0:
         return value.item()
     return value if isinstance(value, int | float) else None

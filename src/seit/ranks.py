@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from seit.errors import SeitError
 from seit.progress import quiet
 
-Found = TypeVar("Found")
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Answer = TypeVar("Answer")
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -72,8 +75,25 @@ def summed(values: np.ndarray) -> np.ndarray:
     return total.cpu().numpy()
 
 
-def first(ask: Callable[[], Found]) -> Found:
-    """Returns what rank 0 found, on every rank; its error, too, is raised on every one.
+def add_up(tensor: Tensor) -> None:
+    """Replaces a tensor, in place, by its sum over all processes; a GPU does so without making its process wait."""
+    if count() > 1:
+        from torch import distributed
+
+        distributed.all_reduce(tensor)
+
+
+def spread(tensors: Iterable[Tensor]) -> None:
+    """Replaces tensors, in place, by those of rank 0."""
+    if count() > 1:
+        from torch import distributed
+
+        for tensor in tensors:
+            distributed.broadcast(tensor, src=0)
+
+
+def first(ask: Callable[[], Answer]) -> Answer:
+    """Returns on every rank what `ask` returns on rank 0, the only one that calls it; its error is raised on all.
 
     So that all agree on what lies on a disk which one of them writes.
     """
@@ -81,16 +101,16 @@ def first(ask: Callable[[], Found]) -> Found:
         return ask()
     from torch import distributed
 
-    found: list[object] = [None, None]
+    answer: list[object] = [None, None]
     if rank() == 0:
         try:
-            found[0] = ask()
-        except SeitError as error:
-            found[1] = error
-    distributed.broadcast_object_list(found, src=0)
-    if isinstance(found[1], SeitError):
-        raise found[1]
-    return found[0]  # type: ignore[return-value]
+            answer[0] = ask()
+        except Exception as error:  # the others wait for an answer, whatever went wrong
+            answer[1] = error
+    distributed.broadcast_object_list(answer, src=0)
+    if isinstance(answer[1], Exception):
+        raise answer[1]
+    return answer[0]  # type: ignore[return-value]
 
 
 def _many() -> bool:

@@ -17,10 +17,11 @@ ORDER = [
     ["tokenizing"],
     ["loading"],
     ["augment"],
+    ["run"],
     ["models"],
+    ["objectives", "evaluation"],
     ["training"],
     ["recipes"],
-    ["evaluation"],
     ["report"],
     ["verbs"],
     ["cli"],
@@ -33,6 +34,7 @@ ONLY = {
     "progress": {"errors"},
     "images": {"errors", "files", "progress"},
     "codecs": {"errors", "files", "progress"},
+    "run": {"errors", "files"},
     "report": {"errors", "files"},
 }
 TORCH_FREE = {
@@ -46,6 +48,7 @@ TORCH_FREE = {
     "codecs",
     "store",
     "loading",
+    "run",
     "report",
     "cli",
 }

@@ -14,27 +14,27 @@ import json
 import os
 import random
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from seit.augment import Pipeline
 from seit.augment.cutmix import CutMix
 from seit.augment.noise import Noise
 from seit.augment.resized_crop import ResizedCrop
-from seit.models import build
 from seit.progress import quiet
-from seit.training import Recipe, fit, loop
-from seit.training.logs import METRICS, TIMED
+from seit.run import Run
+from seit.training import Recipe, state
 from seit.training.state import checkpoints
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
+from toys import Toy, Watch, lines_of, trained
 
 RECIPE = Recipe(
     trunk="test_vit",
-    stem="conv3",
     learned=True,
     drop_path=0.2,
     epochs=3,
@@ -48,52 +48,31 @@ RECIPE = Recipe(
 )
 
 
-class Rows:
-    """150 rows of ids whose class is plain to see."""
-
-    grid, views, classes = (8, 8), 1, ["a", "b", "c"]
-
-    def __init__(self) -> None:
-        rng = np.random.default_rng(0)
-        self.labels = rng.integers(0, 3, 150)
-        self.ids = self.labels[:, None, None] * 4 + rng.integers(0, 4, (150, 8, 8))
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns ids and labels."""
-        return self.ids[indices], self.labels[indices]
-
-
 def train(folder: Path) -> None:
     """Trains, or goes on, and writes the weights last."""
-    loop._CHECKPOINT_SECONDS = 0  # a checkpoint a step, so that kills fall into the writing of many
-    torch.manual_seed(RECIPE.seed)
-    codebook = torch.linspace(-1, 1, 12)[:, None] * torch.ones(12, 4)
-    rows = Rows()
-    model = build(RECIPE.trunk, RECIPE.stem, 4, rows.grid, 3, codebook=codebook, learned=True, drop_path=0.2)
-    augment = Pipeline(RECIPE.augment, rows.grid, model.input_grid, 3, codebook=model.table, view=model.view_grid)
-    fit(model, augment, rows, RECIPE, folder, lambda _: {"top1": 0.5})
+    state.SOONEST, state.SHARE = 0.0, 1.0  # a checkpoint a step, so that kills fall into the writing of many
+    model, _ = trained(Toy(150), RECIPE, folder, Watch(lambda _: {"top1": 0.5}))
     model.save_pretrained(folder / "classifier")
     (folder / "done").touch()
 
 
-def attempt(folder: Path, after: float | None) -> bool:
-    """Trains in a forked child, killed after some seconds; says whether it was through before."""
+def attempt(folder: Path, after: float | None, number: int = signal.SIGKILL) -> bool:
+    """Trains in a forked child, which gets a signal after some seconds; says whether it was through before."""
     child = os.fork()
     if child == 0:
         try:
             torch.set_num_threads(1)
             train(folder)
             os._exit(0)
+        except KeyboardInterrupt:
+            os._exit(130)
         finally:
             os._exit(1)
     if after is not None:
         time.sleep(after)
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, number)
     status = os.waitpid(child, 0)[1]
-    if not os.WIFSIGNALED(status) and os.WEXITSTATUS(status):
+    if not os.WIFSIGNALED(status) and os.WEXITSTATUS(status) not in (0, 130):
         raise SystemExit("a training failed by itself")
     return (folder / "done").exists()
 
@@ -121,23 +100,18 @@ def run(kills: int, seed: int = 0) -> dict[str, float]:
             while not through:
                 # Short enough that a training of so many seconds is hit several times.
                 last = counts["kills"] >= kills
-                through = attempt(folder, None if last else rng.uniform(0.05, 0.5) * seconds)
+                number = rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
+                through = attempt(folder, None if last else rng.uniform(0.05, 0.5) * seconds, number)
                 counts["kills"] += not through
-                found = checkpoints(folder)
+                found = checkpoints(Run(folder))
                 if not through and len(found) == 2 and rng.random() < 0.3:
                     os.truncate(found[0], found[0].stat().st_size // 2)
                     counts["checkpoints_cut"] += 1
             ended = load_file(folder / "classifier" / "model.safetensors")
             same = all(torch.equal(value, ended[key]) for key, value in wanted.items())
             counts["trainings"] += 1
-            counts["identical"] += same and metrics_of(folder) == metrics_of(whole)
+            counts["identical"] += same and lines_of(folder) == lines_of(whole)
     return counts
-
-
-def metrics_of(folder: Path) -> list[dict[str, float]]:
-    """Returns the lines of a run's metrics without what the clock says."""
-    lines = [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in TIMED} for line in lines]
 
 
 if __name__ == "__main__":

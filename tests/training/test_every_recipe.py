@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from seit import recipes
 from seit.images import open_source
+from seit.run import Run
 from seit.store import RowTable, TokenDataset, TokenWriter
 from seit.tokenizers import load as load_tokenizer
 from seit.training import fit
+from seit.training.setup import assemble
 
-verb = importlib.import_module("seit.verbs.train")  # the name seit.verbs.train is the function in some imports
 CLASSES = {"token-in21k": 21841}
 SMALL = {"mini", "mini-pixels", "mini-pretrain", "mini-finetune", "mini-pixels-finetune", "mini-transfer"}
 
@@ -58,15 +56,12 @@ def test_every_recipe_makes_one_step_of_its_real_model(name, shapes, tmp_path):
         encoder = load_tokenizer("patch8")
     # One batch of two rows; nothing that makes the network or the rows differs from the recipe's.
     steps = {"epochs": 1 / (opened.splits["train"] // 2), "warmup_epochs": 0, "batch_size": 2, "repeats": 1}
-    one = replace(recipe, **steps)
-    torch.manual_seed(0)
-    model = verb._build(one, opened, classes)
+    made = assemble(replace(recipe, **steps), opened, encoder)
+    model = made.training.model
     before = model.trunk.get_classifier().weight.detach().clone()
-    preprocessing = verb._about("data", opened, one)["preprocessing"]
-    rows, _, augment, said = verb._fed(opened, one, model, preprocessing, encoder)
-    fit(model, augment, rows, one, tmp_path, lambda _: {})
-    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert 0 < json.loads(line)["loss"] < 2 * np.log(classes)
+    fit(replace(made.training, evaluations=()), Run(tmp_path))
+    (line,) = Run(tmp_path).lines()
+    assert 0 < line["loss"] < 2 * np.log(classes)
     moved = (model.trunk.get_classifier().weight - before).abs().max()
     assert 0 < moved < 0.5
-    assert all(step.name in said for step in recipe.augment if not step.off)
+    assert all(step.name in made.augment for step in recipe.augment if not step.off)

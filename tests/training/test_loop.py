@@ -1,143 +1,92 @@
 """The loop learns, in ids and in pixels; what it writes can be gone on with; what it cannot learn it says."""
 
 import functools
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from timm.loss import BinaryCrossEntropy, SoftTargetCrossEntropy
+from toys import (
+    CODEBOOK,
+    RECIPE,
+    Killed,
+    Toy,
+    Watch,
+    assert_equal,
+    assert_same_lines,
+    killed,
+    run_in,
+    trained,
+    training_of,
+)
 
-from seit.augment import Pipeline
 from seit.augment.cutmix import CutMix
 from seit.errors import RecipeError, RunError
-from seit.evaluation import accuracy, mean_average_precision
-from seit.models import build
-from seit.training import Recipe, fit
-from seit.training.loop import Plan
-from seit.training.losses import row_losses
+from seit.evaluation import Accuracy, MeanPrecision
+from seit.run import Run
+from seit.training import fit
 from seit.training.state import checkpoints
 
-
-class Toy:
-    """Rows whose class is plain to see: ids (or pixels) of class c are c plus noise."""
-
-    views, classes = 1, ["a", "b", "c"]
-
-    def __init__(self, n, grid=(8, 8), pixels=False, seed=0):
-        rng = np.random.default_rng(seed)
-        self.grid, self.labels = grid, rng.integers(0, 3, n)
-        noise = rng.integers(0, 4, (n, *grid))
-        self.inputs = self.labels[:, None, None] * 4 + noise
-        if pixels:
-            self.inputs = (self.inputs[:, None].repeat(3, 1) / 6 - 1).astype(np.float32)
-
-    def __len__(self):
-        return len(self.labels)
-
-    def batch(self, indices):
-        return self.inputs[indices], self.labels[indices]
-
-
-RECIPE = Recipe(epochs=6, batch_size=16, precision="float32", smoothing=0.0, warmup_epochs=1)
-CODEBOOK = torch.linspace(-1, 1, 12)[:, None] * torch.ones(12, 4)
-
-
-def prepared(rows, recipe):
-    """Returns a fresh model and its augmentations."""
-    torch.manual_seed(recipe.seed)
-    pixels = rows.inputs.ndim == 4
-    if pixels:
-        model = build("mini_resnet", "patch4", 3, rows.grid, 3)
-    else:
-        options = {"learned": recipe.learned, "drop_path": recipe.drop_path}
-        model = build(recipe.trunk, "conv3", 4, rows.grid, 3, codebook=CODEBOOK, **options)
-    augment = Pipeline(
-        recipe.augment, rows.grid, model.input_grid, 3, codebook=model.table, view=model.view_grid, smoothing=0.0
-    )
-    return model, augment
-
-
-def trained(rows, recipe, folder, held=None, evaluations=None):
-    """Trains on rows; returns (model, values)."""
-    model, augment = prepared(rows, recipe)
-
-    def evaluate(classifier):
-        classifier.eval()
-        found = accuracy(lambda x: classifier(classifier.prepare(x)), held or rows, rows.classes, silent=True)
-        if evaluations is not None:
-            evaluations.append(found["top1"])
-        return {"top1": found["top1"]}
-
-    values = fit(model, augment, rows, recipe, folder, evaluate)
-    return model, values
+NONE = Watch(lambda _: {})
 
 
 @pytest.mark.parametrize("pixels", [False, True], ids=["ids", "pixels"])
 def test_a_plainly_separable_set_is_learned(pixels, tmp_path, caplog):
     grid = (32, 32) if pixels else (8, 8)
     rows, held = Toy(96, grid, pixels), Toy(48, grid, pixels, seed=1)
-    _, values = trained(rows, RECIPE, tmp_path, held)
+    _, values = trained(rows, RECIPE, tmp_path, Accuracy(held, held.classes))
     assert values["top1"] > 0.95
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    lines = Run(tmp_path).lines()
     assert [line["step"] for line in lines] == [6, 12, 18, 24, 30, 36]
     assert lines[-1]["loss"] < 0.3 < lines[0]["loss"]
     assert 0 <= values["data_wait_share"] <= 1
     assert "of guessing" not in caplog.text
 
 
+@pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lamb", "lion"])
 def test_a_checkpoint_goes_on_to_the_same_weights_with_any_optimizer(optimizer, tmp_path):
     recipe = replace(RECIPE, epochs=3, optimizer=optimizer, learned=True, augment=(CutMix(0.5),))
     rows = Toy(40)
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "cut").mkdir()
     whole, _ = trained(rows, recipe, tmp_path / "whole")
-
-    model, augment = prepared(rows, recipe)
-    calls = []
-
-    def stops(classifier):
-        calls.append(1)
-        if len(calls) == 3:  # after the last epoch, before its line and its snapshot
-            raise KeyboardInterrupt
-        return {}
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(model, augment, rows, recipe, tmp_path / "cut", stops)
-    assert [path.name for path in checkpoints(tmp_path / "cut")] == [
-        "000000004.safetensors",
-        "000000002.safetensors",
-    ]
+    with pytest.raises(Killed):  # in the last evaluation: all steps are made, one line is missing
+        trained(rows, recipe, tmp_path / "cut", killed(rows, 3))
+    names = [path.name for path in checkpoints(Run(tmp_path / "cut"))]
+    assert names == ["000000006.safetensors", "000000005.safetensors"]
     again, _ = trained(rows, recipe, tmp_path / "cut")
-    for key, value in whole.state_dict().items():
-        assert torch.equal(value, again.state_dict()[key]), key
+    assert_equal(whole, again)
+    assert_same_lines(tmp_path / "whole", tmp_path / "cut")
 
 
 def test_rows_train_and_weights_move_only_where_they_should(tmp_path):
     rows = Toy(32)
-    fixed, _ = trained(rows, RECIPE, tmp_path)
+    fixed, _ = trained(rows, RECIPE, tmp_path / "fixed")
     assert torch.equal(fixed.table, CODEBOOK)
-    (tmp_path / "learned").mkdir()
-    learned, _ = trained(rows, Recipe.from_json(RECIPE.to_json() | {"learned": True}), tmp_path / "learned")
+    learned, _ = trained(rows, replace(RECIPE, learned=True), tmp_path / "learned")
     assert not torch.equal(learned.table, CODEBOOK)
 
 
 def test_an_odd_number_of_rows_below_one_batch_trains(tmp_path):
     recipe = replace(RECIPE, epochs=2, augment=(CutMix(1.0),))
-    evaluations = []
-    trained(Toy(7), recipe, tmp_path, evaluations=evaluations)
-    assert len(evaluations) == 2
+    seen = []
+    trained(Toy(7), recipe, tmp_path, Watch(seen.append))
+    assert len(seen) == 2
 
 
 def test_part_of_an_epoch_is_evaluated_at_its_end(tmp_path):
-    recipe = Recipe.from_json(RECIPE.to_json() | {"epochs": 1.5, "warmup_epochs": 0.5})
-    rows = Toy(64)
-    evaluations = []
-    trained(rows, recipe, tmp_path, evaluations=evaluations)
-    assert Plan.of(recipe, 64).steps == 6
-    assert len(evaluations) == 2
+    seen = []
+    trained(Toy(64), replace(RECIPE, epochs=1.5, warmup_epochs=0.5), tmp_path, Watch(seen.append))
+    assert [line["step"] for line in Run(tmp_path).lines()] == [4, 6]
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(("every", "evaluated"), [(2, [4, 8, 10]), (3, [6, 10]), (9, [10])])
+def test_evaluations_come_every_so_many_epochs_and_at_the_end(every, evaluated, tmp_path):
+    watch = Watch(lambda _: {"top1": 0.5}, every)
+    trained(Toy(32), replace(RECIPE, epochs=5), tmp_path, watch)
+    lines = Run(tmp_path).lines()
+    assert [line["step"] for line in lines] == [2, 4, 6, 8, 10]
+    assert [line["step"] for line in lines if "top1" in line] == evaluated
 
 
 def test_a_loss_that_is_not_finite_is_said_with_step_and_cure(tmp_path):
@@ -149,28 +98,21 @@ def test_a_loss_that_is_not_finite_is_said_with_step_and_cure(tmp_path):
 
 def test_a_gradient_that_is_not_finite_is_said_and_spoils_no_weight(tmp_path):
     rows = Toy(32)
-    model, augment = prepared(rows, RECIPE)
-    head = model.trunk.get_classifier().weight
+    training = training_of(rows, RECIPE)
+    head = training.model.trunk.get_classifier().weight
     head.register_hook(lambda gradient: gradient * torch.inf)
     before = head.detach().clone()
     with pytest.raises(
         RunError, match=r"the gradient's norm became (nan|inf) at step 0 .*set precision to float32"
     ):
-        fit(model, augment, rows, RECIPE, tmp_path, lambda _: {})
+        fit(training, run_in(tmp_path))
     assert torch.equal(head, before)
-
-
-def test_rows_without_a_label_are_refused(tmp_path):
-    rows = Toy(32)
-    rows.labels[3] = -1
-    with pytest.raises(RunError, match="not every row has a label"):
-        trained(rows, RECIPE, tmp_path)
 
 
 def test_a_run_that_learned_nothing_says_so(tmp_path, caplog):
     wild = replace(RECIPE, optimizer="sgd", learning_rate=30.0, epochs=2)
     trained(Toy(64), wild, tmp_path)
-    assert "above the 1.10 of guessing among 3 classes; lower the learning rate" in caplog.text
+    assert "above the 1.10 of guessing; lower the learning rate" in caplog.text
 
 
 class Kinds(Toy):
@@ -191,27 +133,15 @@ class Kinds(Toy):
 def test_rows_of_several_classes_and_of_shares_are_learned(kind, loss, tmp_path):
     recipe = replace(RECIPE, loss=loss, augment=(CutMix(0.3),))
     rows, held = Kinds(64, kind), Kinds(48, kind, seed=1)
-    model, augment = prepared(rows, recipe)
-    fit(model, augment, rows, recipe, tmp_path, lambda _: {})
-    model.eval()
-    measure = mean_average_precision if kind == "multi" else accuracy
-    with torch.no_grad():
-        found = measure(lambda x: model(model.prepare(x)), held, held.classes)
-    assert found["map" if kind == "multi" else "top1"] > 0.9
+    measure = MeanPrecision if kind == "multi" else Accuracy
+    _, values = trained(rows, recipe, tmp_path, measure(held, held.classes))
+    assert values["map" if kind == "multi" else "top1"] > 0.9
 
 
 def test_rows_of_several_classes_have_no_cross_entropy(tmp_path):
     rows, recipe = Kinds(32, "multi"), replace(RECIPE, loss="cross-entropy")
     with pytest.raises(RecipeError, match="loss: rows of several classes have no cross-entropy; set it to bce"):
         trained(rows, recipe, tmp_path)
-
-
-def test_the_losses_are_timms():
-    logits, targets = torch.randn(5, 7) * 3, torch.rand(5, 7)
-    assert row_losses("cross-entropy", logits, targets).mean() == pytest.approx(
-        SoftTargetCrossEntropy()(logits, targets).item()
-    )
-    assert row_losses("bce", logits, targets).mean() == pytest.approx(BinaryCrossEntropy()(logits, targets).item())
 
 
 class Views(Toy):
@@ -226,8 +156,7 @@ def test_an_epoch_over_images_takes_one_view_of_each(tmp_path):
     batch = rows.batch
     rows.batch = lambda indices: (asked.append(list(indices)), batch(indices))[1]
     recipe = replace(RECIPE, epochs=2, one_view=True, warmup_epochs=0)
-    model, augment = prepared(rows, recipe)
-    fit(model, augment, rows, recipe, tmp_path, lambda _: {})
+    trained(rows, recipe, tmp_path, NONE)
     epochs = [sorted([*first, *second]) for first, second in (asked[:2], asked[2:4])]
     for found in epochs:
         assert [row // 3 for row in found] == list(range(32))
@@ -235,12 +164,10 @@ def test_an_epoch_over_images_takes_one_view_of_each(tmp_path):
 
 
 def test_layer_decay_slows_the_first_layers(tmp_path):
-    (tmp_path / "even").mkdir()
-    (tmp_path / "decayed").mkdir()
     moved = {}
     for name, decay in (("even", 1.0), ("decayed", 0.5)):
         recipe = replace(RECIPE, trunk="test_vit", layer_decay=decay, epochs=1, warmup_epochs=0)
-        start, _ = prepared(Toy(48), recipe)
+        start = training_of(Toy(48), recipe).model
         before = {key: value.clone() for key, value in start.state_dict().items()}
         model, _ = trained(Toy(48), recipe, tmp_path / name)
         after = model.state_dict()
@@ -256,7 +183,7 @@ def test_gradients_are_clipped_to_their_bound(tmp_path):
         RECIPE, optimizer="momentum", learning_rate=0.1, clip=1e-3, weight_decay=0.0, epochs=1, warmup_epochs=0
     )
     rows = Toy(16)
-    start, _ = prepared(rows, recipe)
+    start = training_of(rows, recipe).model
     model, _ = trained(rows, recipe, tmp_path)
     pairs = zip(start.parameters(), model.parameters(), strict=True)
     norm = torch.cat([(mine - theirs).detach().flatten() for mine, theirs in pairs]).norm()
@@ -267,8 +194,6 @@ def test_a_compiled_network_gives_the_same_weights(tmp_path, monkeypatch):
     # Traced and called as compiled networks are, but without the minutes that generating code takes.
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager", fullgraph=True))
     rows, recipe = Toy(40), replace(RECIPE, epochs=1, trunk="test_vit", drop_path=0.3, warmup_epochs=0)
-    (tmp_path / "plain").mkdir()
-    (tmp_path / "compiled").mkdir()
     plain, _ = trained(rows, recipe, tmp_path / "plain")
     compiled, _ = trained(rows, replace(recipe, compile=True), tmp_path / "compiled")
     assert [*compiled.state_dict()] == [*plain.state_dict()]

@@ -5,10 +5,11 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toys import Toy
 
+from seit.loading import RowFeed
 from seit.training import Recipe
-from seit.training.loop import Plan
-from seit.training.schedule import learning_rate
+from seit.training.schedule import Plan
 
 
 def naive(step, steps, warmup, peak, final):
@@ -25,13 +26,13 @@ def test_learning_rate_is_a_line_and_then_half_a_cosine(steps, share, peak, fina
     warmup, final = int(share * steps), final * peak
     for step in range(steps):
         wanted = naive(step, steps, warmup, peak, final)
-        recipe = Recipe(learning_rate=peak, final_learning_rate=final)
-        assert learning_rate(step, steps, warmup, recipe) == pytest.approx(wanted, rel=1e-12)
+        assert Plan(1, steps, warmup, peak, final).learning_rate(step) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_learning_rate_reaches_its_peak_once_and_nears_its_end():
-    recipe = Recipe(learning_rate=1e-3, final_learning_rate=1e-5)
-    rates = [learning_rate(step, 1000, 100, recipe) for step in range(1000)]
+    recipe = Recipe(learning_rate=1e-3, final_learning_rate=1e-5, epochs=10, warmup_epochs=1)
+    plan = Plan.of(recipe, 8, 100)
+    rates = [plan.learning_rate(step) for step in range(plan.steps)]
     assert max(rates) == rates[100] == 1e-3
     assert rates[0] > 0
     assert rates[:101] == sorted(rates[:101])
@@ -40,8 +41,8 @@ def test_learning_rate_reaches_its_peak_once_and_nears_its_end():
 
 
 def test_a_constant_learning_rate_stays_at_its_peak_after_the_warm_up():
-    recipe = Recipe(learning_rate=1e-5, schedule="constant")
-    rates = [learning_rate(step, 50, 4, recipe) for step in range(50)]
+    plan = Plan.of(Recipe(learning_rate=1e-5, schedule="constant", epochs=12.5, warmup_epochs=1), 8, 4)
+    rates = [plan.learning_rate(step) for step in range(plan.steps)]
     assert rates[:5] == pytest.approx([2e-6, 4e-6, 6e-6, 8e-6, 1e-5])
     assert set(rates[4:]) == {1e-5}
 
@@ -57,5 +58,16 @@ def test_a_constant_learning_rate_stays_at_its_peak_after_the_warm_up():
     ],
 )
 def test_a_plan_counts_whole_batches(rows, batch_size, epochs, wanted):
-    plan = Plan.of(Recipe(batch_size=batch_size, epochs=epochs), rows)
-    assert (plan.batch_size, plan.epoch_steps, plan.steps, plan.warmup) == wanted
+    feed = RowFeed(Toy(rows), batch_size, seed=0)
+    plan = Plan.of(Recipe(batch_size=batch_size, epochs=epochs), feed.batch_size, feed.epoch_steps)
+    assert (feed.batch_size, plan.epoch_steps, plan.steps, plan.warmup) == wanted
+
+
+def test_the_peak_is_in_proportion_to_the_batch_where_the_recipe_says_for_which_it_is():
+    recipe = Recipe(learning_rate=5e-4, learning_rate_batch=512, batch_size=1024, final_learning_rate=1e-5)
+    assert Plan.of(recipe, 1024, 10).peak == 1e-3  # Table B.1, DeiT: .0005 x 1024 / 512
+    assert Plan.of(recipe, 256, 10).peak == 2.5e-4
+    assert Plan.of(recipe, 256, 10).final == 1e-5
+    tiny = Plan.of(recipe, 2, 10)  # a data set of two rows: the end does not rise above the peak
+    assert tiny.final == tiny.peak == 5e-4 / 256
+    assert Plan.of(Recipe(learning_rate=5e-4), 7, 10).peak == 5e-4

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from test_loop import CODEBOOK, Toy
+from toys import CODEBOOK, Toy, trained
 
-from seit.augment import Draws, Pipeline
+from seit import ranks
+from seit.augment import Draws
 from seit.augment.cutmix import CutMix
 from seit.augment.noise import Noise
 from seit.augment.resized_crop import ResizedCrop
+from seit.loading.loader import share_of
 from seit.models import build
-from seit.training import Recipe, depth, fit
+from seit.training import Recipe, depth
+from seit.training.step import parts_of
 
 SMALL = Recipe(
     trunk="test_vit",
@@ -27,37 +31,48 @@ SMALL = Recipe(
 )
 
 
-def trained(recipe, folder, rows, stop=0):
-    """Returns the weights after training a small ViT, and what fit returned; `stop` raises in that evaluation."""
-    folder.mkdir(exist_ok=True)
-    calls = []
-
-    def evaluate(classifier):
-        calls.append(classifier)
-        if len(calls) == stop:
-            raise KeyboardInterrupt
-        return {}
-
-    torch.manual_seed(recipe.seed)
-    model = build(recipe.trunk, "conv3", 4, rows.grid, 3, codebook=CODEBOOK, drop_path=recipe.drop_path)
-    augment = Pipeline(recipe.augment, rows.grid, model.input_grid, 3, codebook=model.table, view=model.view_grid)
-    values = fit(model, augment, rows, recipe, folder, evaluate)
-    return {key: value.contiguous().clone() for key, value in model.state_dict().items()}, values
+def weights_of(recipe, folder, rows, *evaluations):
+    """Returns the weights after training a small ViT."""
+    model, _ = trained(rows, recipe, folder, *evaluations)
+    return {key: value.contiguous().clone() for key, value in model.state_dict().items()}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Weights that were trained with whole batches."""
-    return trained(SMALL, tmp_path_factory.mktemp("whole"), Toy(40))[0]
+    return weights_of(SMALL, tmp_path_factory.mktemp("whole"), Toy(40))
 
 
 @pytest.mark.parametrize("part", [4, 10])
 def test_accumulated_parts_give_the_weights_of_the_whole_batch(part, whole, tmp_path):
-    parts, _ = trained(replace(SMALL, micro_batch=part), tmp_path / "parts", Toy(40))
+    parts = weights_of(replace(SMALL, micro_batch=part), tmp_path / "parts", Toy(40))
     start = build(SMALL.trunk, "conv3", 4, (8, 8), 3, codebook=CODEBOOK).state_dict()
     moved = max((whole[key] - start[key]).abs().max() for key in whole)
     apart = max((whole[key] - parts[key]).abs().max() for key in whole)
     assert apart < 1e-4 < 0.05 < moved
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "processes", "most"),
+    [(1000, 8, 124), (14, 3, 2), (9, 2, 4), (7, 1, 4), (4096, 6, 130), (12, 1, 0)],
+)
+def test_every_process_has_as_many_parts_of_whole_pairs(batch_size, processes, most, monkeypatch):
+    monkeypatch.setattr(ranks, "count", lambda: processes)
+    counts, seen = set(), []
+    for rank in range(processes):
+        positions = share_of(np.arange(batch_size), rank, processes)
+        parts = list(parts_of(len(positions), batch_size, most))
+        counts.add(len(parts))
+        assert [last for _, last in parts] == [False] * (len(parts) - 1) + [True]
+        for part, _ in parts:
+            rows = positions[part]
+            seen += rows.tolist()
+            even = rows[: len(rows) // 2 * 2].reshape(-1, 2)
+            assert (even[:, 0] % 2 == 0).all()
+            assert (even[:, 1] == even[:, 0] + 1).all()
+            assert 0 < len(rows) <= (max(most, 4 if most == 2 else 0) or batch_size)
+    assert len(counts) == 1
+    assert sorted(seen) == list(range(batch_size))
 
 
 def test_stochastic_depth_belongs_to_the_row_and_keeps_the_mean():

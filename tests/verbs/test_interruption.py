@@ -6,7 +6,6 @@ themselves at a chosen moment (a step, or the n-th file put in its place), by th
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -19,8 +18,8 @@ import pytest
 from drawn import draw_shapes
 
 import seit
+from seit.run import Run, untimed
 from seit.store import TokenDataset
-from seit.training.logs import TIMED
 from seit.training.state import checkpoints
 
 SERVER = multiprocessing.get_context("forkserver")
@@ -31,13 +30,13 @@ PRELOADED = ["seit.verbs.train", "seit.verbs.tokenize", "seit.cli", "numba.cpyth
 PRELOADED += ["numba.np.linalg", "scipy.linalg", "huggingface_hub.hub_mixin", "huggingface_hub.repocard"]
 
 
-def _ends(count: int, number: int) -> None:
-    """Replaces the placing of files by one that ends this process at the `count`-th, before it is done."""
+def _ends(count: int, number: int, name: str = "") -> None:
+    """Ends this process by a signal when the `count`-th file whose path has `name` in it is put in its place."""
     replace, done = os.replace, []
 
     def counted(source, target):
-        done.append(target)
-        if len(done) == count:
+        done.extend([target] if name in str(target) else [])
+        if len(done) == count and name in str(target):
             os.kill(os.getpid(), number)
         replace(source, target)
 
@@ -45,16 +44,31 @@ def _ends(count: int, number: int) -> None:
 
 
 def _ends_at_step(step: int, number: int) -> None:
+    """Sends this process a signal when step number `step` begins."""
     from seit.training import loop
 
-    make = loop._step
+    make = loop.update
 
     def counted(state, *others):
         if state.step == step:
             signal.raise_signal(number)
         return make(state, *others)
 
-    loop._step = counted
+    loop.update = counted
+
+
+def _ends_in_evaluation(count: int, number: int) -> None:
+    from seit.evaluation import Accuracy
+
+    measure, calls = Accuracy.__call__, []
+
+    def counted(self, model):
+        calls.append(1)
+        if len(calls) == count:
+            signal.raise_signal(number)
+        yield from measure(self, model)
+
+    Accuracy.__call__ = counted
 
 
 def _ends_at_batch(count: int, number: int) -> None:
@@ -73,15 +87,22 @@ def _ends_at_batch(count: int, number: int) -> None:
     plan.SHARD_ROWS = 16
 
 
-MOMENTS = {"file": _ends, "step": _ends_at_step, "batch": _ends_at_batch}
+MOMENTS = {"file": _ends, "step": _ends_at_step, "evaluation": _ends_in_evaluation, "batch": _ends_at_batch}
+Moment = tuple[str, int, int] | tuple[str, int, int, str]
 
 
-def _child(arguments: list[str], moment: tuple[str, int, int] | None, log: str) -> None:
-    """Runs one command in a forked process, to end at `moment`: (what, number of it, signal)."""
+def _child(arguments: list[str], moment: Moment | None, log: str, keeps: bool) -> None:
+    """Runs one command in a forked process, to end at `moment`: (what, number of it, signal).
+
+    Where `keeps`, it writes a checkpoint after every step.
+    """
     import torch
 
     import seit.cli
+    from seit.training import state
 
+    if keeps:
+        state.SOONEST, state.SHARE = 0.0, 1.0
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdout = sys.stderr = open(log, "w")  # noqa: SIM115
@@ -92,11 +113,11 @@ def _child(arguments: list[str], moment: tuple[str, int, int] | None, log: str) 
     seit.cli.main()
 
 
-def call(arguments: list[object], moment: tuple[str, int, int] | None = None) -> tuple[int, str]:
+def call(arguments: list[object], moment: Moment | None = None, keeps: bool = True) -> tuple[int, str]:
     """Returns the exit code (negative: the signal) and everything that was printed."""
     SERVER.set_forkserver_preload(PRELOADED)
     log = Path(os.environ["PYTEST_LOG"])
-    process = SERVER.Process(target=_child, args=([str(a) for a in arguments], moment, str(log)))
+    process = SERVER.Process(target=_child, args=([str(a) for a in arguments], moment, str(log), keeps))
     process.start()
     process.join(LIMIT)
     assert process.exitcode is not None, "it hangs"
@@ -137,46 +158,45 @@ def undisturbed(few, tmp_path_factory):
 
 
 def lines_of(path: Path) -> list[dict]:
-    """Returns the lines of a run's metrics without what depends on the clock."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in TIMED} for line in lines]
+    """Returns the lines of a run's metrics without what differs from call to call."""
+    return [untimed(line) for kind in ("epoch", "step") for line in Run(path).lines(kind)]
 
 
 def assert_same_run(found: Path, wanted: Path) -> None:
     for name in ("classifier/model.safetensors", "classifier/config.json", "tokenizer.safetensors"):
         assert (found / name).read_bytes() == (wanted / name).read_bytes(), name
-    assert lines_of(found / "metrics.jsonl") == lines_of(wanted / "metrics.jsonl")
-    mine, theirs = (json.loads((run / "result.json").read_text()) for run in (found, wanted))
-    same = ("top1", "held_out_rows", "parameters")
+    assert lines_of(found) == lines_of(wanted)
+    mine, theirs = (Run(run).result() for run in (found, wanted))
+    same = ("top1", "best_top1", "best_step", "loss", "held_out_rows", "parameters")
     assert {key: mine[key] for key in same} == {key: theirs[key] for key in same}
-    assert not (found / "checkpoints").exists()
 
 
-# Files are put in their place in this order: run.json; weights and config of the first epoch, the best one;
-# a checkpoint after each of the first three; the tokenizer; weights; config; two curves; the page; the result.
-# A resumed run also rewrites its metrics.
 FILES = {
-    1: "run.json",
-    2: "best",
-    5: "checkpoint",
-    8: "weights",
-    9: "config",
-    11: "curve",
-    12: "page",
-    13: "result",
+    "run.json": 1,
+    "best/model": 1,
+    "best/config": 1,
+    "checkpoints/": 3,
+    "metrics": 1,  # of a resumed run
+    "tokenizer": 1,
+    "classifier/model": 1,
+    "classifier/config": 1,
+    "loss.png": 1,
+    "report.html": 1,
+    "result.json": 1,
 }
 
 
-@pytest.mark.parametrize("count", FILES, ids=FILES.get)
-def test_a_training_killed_while_it_writes_goes_on_to_the_same_weights(count, few, undisturbed, tmp_path):
+@pytest.mark.parametrize("name", FILES)
+def test_a_training_killed_while_it_writes_goes_on_to_the_same_weights(name, few, undisturbed, tmp_path):
     out = tmp_path / "run"
     command = train_command(few / "few.tokens", out)
-    code, _ = call(command, ("file", count, signal.SIGKILL))
+    if name == "metrics":
+        assert call(command, ("step", 3, signal.SIGKILL))[0] == -signal.SIGKILL
+    code, _ = call(command, ("file", FILES[name], signal.SIGKILL, name))
     assert code == -signal.SIGKILL
-    assert not (out / "result.json").exists()
-    if count <= 9:
-        with pytest.raises(seit.SeitError, match=r"not a run|not finished"):
-            seit.load(out)
+    assert Run(out).result() is None
+    with pytest.raises(seit.SeitError, match=r"not a run|not finished"):
+        seit.load(out)
     code, printed = call(command)
     assert code == 0, printed
     assert_same_run(out, undisturbed)
@@ -196,7 +216,7 @@ def test_a_training_killed_five_times_goes_on_to_the_same_weights(few, undisturb
 def test_a_second_training_of_one_run_is_refused_until_the_first_has_died(few, undisturbed, tmp_path):
     out = tmp_path / "run"
     command = train_command(few / "few.tokens", out)
-    stopped = ([str(a) for a in command], ("step", 5, signal.SIGSTOP), str(tmp_path / "first.txt"))
+    stopped = ([str(a) for a in command], ("step", 5, signal.SIGSTOP), str(tmp_path / "first.txt"), True)
     first = SERVER.Process(target=_child, args=stopped)
     first.start()
     try:
@@ -205,11 +225,11 @@ def test_a_second_training_of_one_run_is_refused_until_the_first_has_died(few, u
             assert first.is_alive()
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        before = sorted((path.name, path.stat().st_mtime_ns) for path in out.rglob("*") if path.name != "lock")
+        before = sorted((path.name, path.stat().st_mtime_ns) for path in out.rglob("*"))
         code, printed = call(command)
         assert (code, printed.count("\n")) == (1, 1)
-        assert "is being trained by another process" in printed
-        after = sorted((path.name, path.stat().st_mtime_ns) for path in out.rglob("*") if path.name != "lock")
+        assert f"{out}: is being written by another process; wait for it" in printed
+        after = sorted((path.name, path.stat().st_mtime_ns) for path in out.rglob("*"))
         assert after == before
     finally:
         first.kill()
@@ -219,15 +239,22 @@ def test_a_second_training_of_one_run_is_refused_until_the_first_has_died(few, u
     assert_same_run(out, undisturbed)
 
 
-def test_ctrl_c_in_a_training_is_one_line_and_code_130_and_resumes(few, undisturbed, tmp_path):
+INTERRUPTED = "seit: interrupted; the same command goes on from here\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
+def test_a_signal_to_end_saves_every_step_and_exits_with_130(number, few, undisturbed, tmp_path):
     out = tmp_path / "run"
     command = train_command(few / "few.tokens", out)
-    code, printed = call(command, ("step", 5, signal.SIGINT))
-    assert (code, printed) == (130, "seit: interrupted; the same command goes on from here\n")
-    assert checkpoints(out)
+    # Without `keeps` no checkpoint would be due: the one that is there was written because of the signal.
+    assert call(command, ("step", 4, number), keeps=False) == (130, INTERRUPTED)
+    assert [path.stem for path in checkpoints(Run(out))] == ["000000005"]
     with pytest.raises(seit.SeitError, match="not finished"):
         seit.load(out)
-    assert call(command)[0] == 0
+    # In an evaluation it does not wait for the end: the steps are made, and the next call measures them.
+    assert call(command, ("evaluation", 1, number), keeps=False) == (130, INTERRUPTED)
+    assert [path.stem for path in checkpoints(Run(out))] == ["000000006", "000000005"]
+    assert call(command, keeps=False)[0] == 0
     assert_same_run(out, undisturbed)
 
 

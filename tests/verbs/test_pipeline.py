@@ -68,7 +68,7 @@ def test_a_run_holds_what_made_it(run, tokens):
     weights = load_file(run / "classifier" / "model.safetensors")
     named = dict(seit.load(run).classifier.named_parameters())
     assert result["parameters"] == sum(weights[name].size for name in named)
-    assert not (run / "checkpoints").exists()
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["000000009.safetensors"]
 
 
 def test_a_finished_run_is_not_trained_again(run, tokens):

@@ -61,7 +61,7 @@ def test_the_table_has_a_line_a_run_under_its_names(several, cli):
     [
         ("{empty}", "{empty}: holds no run"),
         ("{run}/nowhere", "nowhere: holds no run"),
-        ("{bad}", "damaged line out"),
+        ("{bad}", "remove the damaged line"),
     ],
 )
 def test_what_is_no_run_is_refused_by_name(arguments, said, run, cli, tmp_path):

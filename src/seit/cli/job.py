@@ -76,6 +76,9 @@ def train(
     recipe: Annotated[str, typer.Option(help="A recipe's name; an unknown one lists them.")] = "mini",
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, a field of the recipe.")] = None,
     from_run: Annotated[Path | None, typer.Option("--from", help="A finished run to start from.")] = None,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Go on with the run in --out for more epochs than it was begun with.")
+    ] = False,
     tokenizer: Annotated[str | None, typer.Option(help="The data set's tokenizer, if not a bundled one.")] = None,
     log: Annotated[list[str] | None, typer.Option(help="Also tell tensorboard or wandb (extras).")] = None,
     device: Device = "auto",
@@ -95,6 +98,7 @@ def train(
         recipe=recipe,
         settings=chosen,
         from_run=from_run,
+        extend=extend,
         tokenizer=tokenizer,
         device=device,
         log=log or [],

@@ -1,6 +1,7 @@
-"""How good a classifier is on rows it was not trained on."""
+"""How good a model is: small objects that yield (name, value); `base.py` is the contract."""
 
-from seit.evaluation.accuracy import accuracy
-from seit.evaluation.precision import mean_average_precision
+from seit.evaluation.accuracy import Accuracy, accuracy
+from seit.evaluation.base import Evaluation
+from seit.evaluation.precision import MeanPrecision, mean_average_precision
 
-__all__ = ["accuracy", "mean_average_precision"]
+__all__ = ["Accuracy", "Evaluation", "MeanPrecision", "accuracy", "mean_average_precision"]

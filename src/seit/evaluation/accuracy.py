@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from seit import ranks
 from seit.errors import RunError
+from seit.evaluation.base import Classify, OfClasses, shares
 from seit.loading.rows import Rows
 from seit.progress import progress
 
-_CELLS = 1 << 20
 _MOST_CLASSES = 2000
 """Beyond it the confusion matrix of ImageNet-21k would take gigabytes."""
 
-Classify = Callable[[Tensor], Tensor]
-"""Maps a batch of a rows object (ids [B, h, w], or pixels [B, 3, H, W]) to logits [B, C]."""
+
+class Accuracy(OfClasses):
+    """Top-1, and above 5 classes top-5."""
+
+    score = "top1"
+
+    def __call__(self, model: Any) -> Iterator[tuple[str, float]]:
+        self.details = accuracy(self.classify(model), self.rows, self.classes, silent=True)
+        for name in ("top1", "top5"):
+            if name in self.details:
+                yield name, self.details[name]
 
 
 def accuracy(classify: Classify, rows: Rows, classes: list[str], silent: bool = False) -> dict[str, Any]:
@@ -28,7 +36,7 @@ def accuracy(classify: Classify, rows: Rows, classes: list[str], silent: bool = 
     Of several processes each takes its share of the rows, and all return the whole.
 
     Args:
-        classify: the classifier, in evaluation mode.
+        classify: the classifier, in evaluation mode; one that needs gradients (an attack) enables them itself.
         rows: labelled rows; their labels count in `classes`. Of soft labels the largest is compared with.
         classes: C names in the order of the logits.
         silent: show no progress.
@@ -44,11 +52,10 @@ def accuracy(classify: Classify, rows: Rows, classes: list[str], silent: bool = 
     few = len(classes) <= _MOST_CLASSES
     counts = np.zeros((len(classes), len(classes)) if few else 0, int)
     seen, right, top5 = np.zeros(len(classes), int), np.zeros(len(classes), int), 0
-    step = max(1, min(512, _CELLS // (rows.grid[0] * rows.grid[1])))
-    mine = np.arange(ranks.rank(), len(rows), ranks.count())
-    with torch.inference_mode(), progress(len(mine), "evaluate", "images", silent=silent) as bar:
-        for start in range(0, len(mine), step):
-            inputs, labels = rows.batch(mine[start : start + step])
+    total = len(range(ranks.rank(), len(rows), ranks.count()))
+    with torch.no_grad(), progress(total, "evaluate", "images", silent=silent) as bar:
+        for chosen in shares(rows):
+            inputs, labels = rows.batch(chosen)
             if labels is not None and labels.dtype == np.float32:
                 labels = labels.argmax(1)
             if labels is None or labels.ndim != 1 or (labels < 0).any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,18 @@ import torch
 
 from seit import ranks
 from seit.errors import RunError
-from seit.evaluation.accuracy import Classify
+from seit.evaluation.base import Classify, OfClasses, shares
 from seit.loading.rows import Rows
 
-_CELLS = 1 << 20
+
+class MeanPrecision(OfClasses):
+    """Mean average precision of rows that carry several classes."""
+
+    score = "map"
+
+    def __call__(self, model: Any) -> Iterator[tuple[str, float]]:
+        self.details = mean_average_precision(self.classify(model), self.rows, self.classes)
+        yield "map", self.details["map"]
 
 
 def mean_average_precision(classify: Classify, rows: Rows, classes: list[str]) -> dict[str, Any]:
@@ -33,22 +42,19 @@ def mean_average_precision(classify: Classify, rows: Rows, classes: list[str]) -
         RunError: rows of one class each, or of none at all.
     """
     scores, truth = (np.zeros((len(rows), len(classes)), kind) for kind in (np.float32, np.uint8))
-    step = max(1, min(512, _CELLS // (rows.grid[0] * rows.grid[1])))
-    mine = np.arange(ranks.rank(), len(rows), ranks.count())
-    with torch.inference_mode():
-        for start in range(0, len(mine), step):
-            chosen = mine[start : start + step]
+    with torch.no_grad():
+        for chosen in shares(rows):
             inputs, labels = rows.batch(chosen)
             if labels is None or labels.dtype != bool:
                 raise RunError("the rows carry one class each", cure="ask for their accuracy")
             scores[chosen], truth[chosen] = classify(torch.from_numpy(inputs)).float().cpu().numpy(), labels
     scores, truth = ranks.summed(scores), ranks.summed(truth)
-    found = {
+    per_class = {
         name: average_precision(scores[:, c], truth[:, c]) for c, name in enumerate(classes) if truth[:, c].any()
     }
-    if not found:
+    if not per_class:
         raise RunError("no row carries a class", cure="give labelled rows")
-    return {"rows": len(rows), "map": float(np.mean(list(found.values()))), "per_class": found}
+    return {"rows": len(rows), "map": float(np.mean(list(per_class.values()))), "per_class": per_class}
 
 
 def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
@@ -56,5 +62,5 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
     order = np.argsort(-scores, kind="stable")
     ranked, right = scores[order], truth[order].cumsum(dtype=np.int64)
     ends = np.r_[np.nonzero(np.diff(ranked))[0], len(ranked) - 1]  # the last of each run of equal scores
-    found = right[ends]
-    return float((np.diff(found, prepend=0) * found / (ends + 1)).sum() / right[-1])
+    hits = right[ends]
+    return float((np.diff(hits, prepend=0) * hits / (ends + 1)).sum() / right[-1])

@@ -8,8 +8,9 @@ CutMix mixes rows 2i and 2i + 1 of the global batch.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +19,16 @@ from seit.loading.drawn import DrawnPixels
 from seit.loading.order import shuffled, view_of
 from seit.loading.rows import Rows
 
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+Loaded = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+"""Positions int64 [b] within the epoch, inputs (ids [b, h, w] or pixels [b, 3, H, W]), and labels or None."""
+
+
+class Asked(NamedTuple):
+    """One batch of a plan: the epoch's number, the rows' positions in it int64 [b], and which rows stand there."""
+
+    epoch: int
+    positions: np.ndarray
+    rows: np.ndarray
 
 
 def batches(
@@ -34,8 +44,8 @@ def batches(
     one_view: bool = False,
     repeats: int = 1,
     drop_last: bool = False,
-) -> Iterator[Batch]:
-    """Yields the batches of one epoch.
+) -> Iterator[Loaded]:
+    """Yields the batches of one epoch, for a loop of one's own.
 
     Args:
         dataset: N rows.
@@ -62,24 +72,34 @@ def batches(
         raise StoreError(f"start {start} of {size} positions", "batches", "resume within the epoch")
     stop = size - (size - start) % batch_size if drop_last else size
 
-    def planned() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def plan() -> Iterator[Asked]:
         for first in range(start, stop, batch_size):
-            positions = np.arange(first, min(first + batch_size, stop))
-            positions = positions[(positions - first) // 2 % ranks == rank]
+            positions = share_of(np.arange(first, min(first + batch_size, stop)), rank, ranks)
             options = {"repeats": repeats, "batch_size": batch_size}
-            yield positions, rows_of(dataset, positions, seed, epoch, shuffle, one_view, **options)
+            yield Asked(epoch, positions, rows_of(dataset, positions, seed, epoch, shuffle, one_view, **options))
 
+    yield from read(dataset, plan(), seed)
+
+
+def share_of(positions: np.ndarray, rank: int, ranks: int) -> np.ndarray:
+    """Returns the positions of a whole batch that one rank takes: every `ranks`-th pair, beginning with its own."""
+    return positions[np.arange(len(positions)) // 2 % ranks == rank]
+
+
+def read(dataset: Rows, plan: Iterable[Asked], seed: int) -> Iterator[Loaded]:
+    """Yields the batches of a plan in its order; they are read ahead of their use."""
     if isinstance(dataset, DrawnPixels):
-        yield from dataset.read(planned(), seed, epoch)
+        for epoch, part in itertools.groupby(plan, lambda asked: asked.epoch):
+            yield from dataset.read(((asked.positions, asked.rows) for asked in part), seed, epoch)
     else:
-        yield from _ahead(dataset, planned())
+        yield from _ahead(dataset, iter(plan))
 
 
-def _ahead(dataset: Rows, plan: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
+def _ahead(dataset: Rows, plan: Iterator[Asked]) -> Iterator[Loaded]:
     """Yields the batches of a plan; a thread reads one ahead."""
 
-    def load(asked: tuple[np.ndarray, np.ndarray]) -> Batch:
-        return asked[0], *dataset.batch(asked[1])
+    def load(asked: Asked) -> Loaded:
+        return asked.positions, *dataset.batch(asked.rows)
 
     with ThreadPoolExecutor(1, "seit-loader") as thread:
         ahead = [thread.submit(load, asked) for asked in itertools.islice(plan, 1)]

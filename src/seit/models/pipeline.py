@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +19,9 @@ from seit.device import autocast
 from seit.errors import ImageError, RunError
 from seit.images import decode, to_view
 from seit.models.classifier import Classifier
+from seit.run import Run
 from seit.tokenizers.base import Tokenizer
 
-RUN, CLASSIFIER, TOKENIZER = "run.json", "classifier", "tokenizer.safetensors"
 _BATCH_PIXELS = 1 << 22
 
 
@@ -123,17 +122,16 @@ def load(run: str | os.PathLike[str], device: str | torch.device = "cpu") -> Ima
     Raises:
         RunError: no run there, or it is not finished, or its tokenizer was not at hand when it was trained.
     """
-    run = Path(run)
-    about, classifier = read_run(run), classifier_of(run)
+    about, classifier, file = Run(run).finished(), classifier_of(run), Run(run).tokenizer
     tokenizer = None
     if about["recipe"]["input"] == "ids":
-        if not (run / TOKENIZER).exists():
+        if not file.exists():
             raise RunError(
                 f"its tokenizer {about['tokenizer']['name']!r} was not at hand when it was trained",
                 str(run),
-                f"copy the tokenizer's file to {run / TOKENIZER}",
+                f"copy the tokenizer's file to {file}",
             )
-        tokenizer = tokenizers.load(run / TOKENIZER).keep(torch.tensor(about["used_codes"]))
+        tokenizer = tokenizers.load(file).keep(torch.tensor(about["used_codes"]))
     model = ImageClassifier(
         classifier, tokenizer, about["classes"], about["preprocessing"], about["recipe"]["precision"]
     )
@@ -146,43 +144,10 @@ def classifier_of(run: str | os.PathLike[str]) -> Classifier:
     Raises:
         RunError: no run there, or it is not finished or damaged.
     """
-    read_run(run)
-    folder = Path(run) / CLASSIFIER
-    if not (folder / "config.json").exists():
-        raise RunError("is not finished", str(run), "run the same `seit train` again: it goes on")
+    Run(run).finished()
+    folder = Run(run).classifier
     try:
         return Classifier.from_pretrained(str(folder))
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
         first = str(error).partition("\n")[0]
         raise RunError(f"is damaged ({first})", str(folder), "copy it again, or train again") from error
-
-
-def read_run(run: str | os.PathLike[str]) -> dict[str, Any]:
-    """Returns a run's run.json.
-
-    Raises:
-        RunError: there is none, or it is damaged.
-    """
-    path = Path(run) / RUN
-    if not path.exists():
-        raise RunError("is not a run", str(run), "give the folder that `seit train --out` wrote")
-    about = read_json(path)
-    missing = [key for key in ("recipe", "classes", "preprocessing") if key not in about]
-    if missing:
-        raise RunError(f"lacks {', '.join(missing)}", str(path), "train again")
-    return about
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Returns a JSON object of a run's folder.
-
-    Raises:
-        RunError: it is damaged.
-    """
-    try:
-        found = json.loads(path.read_bytes())
-        if not isinstance(found, dict):
-            raise ValueError("no JSON object")
-    except (ValueError, OSError) as error:
-        raise RunError(f"cannot be read ({error})", str(path), "remove the run and train again") from error
-    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,9 +11,10 @@ import xxhash
 
 from seit.errors import RunError
 from seit.models.classifier import WEIGHTS, Classifier
-from seit.models.pipeline import CLASSIFIER, classifier_of, read_run
+from seit.models.pipeline import classifier_of
 from seit.models.transfer import transfer
 from seit.ranks import rank
+from seit.run import Run
 
 
 def weights_of(run: str | os.PathLike[str]) -> str:
@@ -23,11 +23,8 @@ def weights_of(run: str | os.PathLike[str]) -> str:
     Raises:
         RunError: no run there, or it is not finished.
     """
-    read_run(run)
-    path = Path(run) / CLASSIFIER / WEIGHTS
-    if not path.exists():
-        raise RunError("is not finished", str(run), "run the same `seit train` again: it goes on")
-    with open(path, "rb") as file:
+    Run(run).finished()
+    with open(Run(run).classifier / WEIGHTS, "rb") as file:
         digest = xxhash.xxh3_128()
         while block := file.read(1 << 20):
             digest.update(block)
@@ -52,7 +49,7 @@ def start_from(run: str | os.PathLike[str], model: Classifier, about: dict[str, 
         RunError: no finished run, or one on ids of another tokenizer.
         ModelError: another trunk.
     """
-    found, source = read_run(run), classifier_of(run)
+    found, source = Run(run).finished(), classifier_of(run)
     codes = None
     if "tokenizer" in found and "tokenizer" in about:
         mine, theirs = about["tokenizer"], found["tokenizer"]

@@ -1,6 +1,6 @@
-"""The training loop: `Recipe` says what, `loop.fit` does it, for ids and for pixels alike."""
+"""The training loop: a `Training` says what, `fit` does it, `setup.assemble` makes the one of a recipe."""
 
-from seit.training.loop import fit
+from seit.training.loop import Training, fit
 from seit.training.recipe import Recipe
 
-__all__ = ["Recipe", "fit"]
+__all__ = ["Recipe", "Training", "fit"]

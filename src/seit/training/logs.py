@@ -1,27 +1,27 @@
 """What people see of a training: the progress line, metrics.jsonl, and TensorBoard or Weights & Biases where asked.
 
-Every epoch's line goes to all of them: step, epoch, loss (the mean of its steps), learning_rate, the evaluation's
-values; images_per_second (over all processes) and data_wait_share, both of the steps alone, without evaluation; and
-seconds since the run began, earlier calls counted.
+Each line has kind ("epoch" or "step"), step, epoch, loss (the mean of the steps since the last line of its kind),
+learning_rate, gradient_norm, images_per_second (over all processes) and data_wait_share, both of the steps alone,
+without evaluation and checkpoints, memory_mb (the most that was taken so far, of the GPU's memory or else of this
+process's), and seconds since the run began, earlier calls counted. An epoch's line holds what was evaluated, too.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import resource
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from seit import ranks
 from seit.errors import RunError, nearest_names
-from seit.files import write_bytes
 from seit.progress import progress
-
-METRICS = "metrics.jsonl"
-TIMED = ("images_per_second", "data_wait_share", "seconds")
-"""What of a line is another one at every call; the rest of it is the same in a run that was killed and went on."""
+from seit.run import Run
 
 
 class Tracker(Protocol):
@@ -38,12 +38,13 @@ class Log:
     """Tells of one call of `fit`; used as a context. Rank 0 alone writes.
 
     Args:
-        folder: of the run.
+        run: whose metrics it writes.
         settings: the recipe, for trackers that show it.
         steps: of the whole run.
         epoch_steps: of an epoch.
         batch_size: rows of a step over all processes.
-        done: steps of earlier calls that this one goes on from; what was written of later ones is taken back.
+        done: steps of earlier calls that this one goes on from; lines of later ones are removed.
+        ended: their step at the end of their last epoch, likewise.
         to: names of `TRACKERS`.
 
     Raises:
@@ -55,28 +56,27 @@ class Log:
 
     def __init__(
         self,
-        folder: Path,
+        run: Run,
         settings: Mapping[str, Any],
         steps: int,
         epoch_steps: int,
         batch_size: int,
-        done: int,
+        done: int = 0,
+        ended: int = 0,
         to: Sequence[str] = (),
     ) -> None:
-        self._folder, self._epoch_steps, self._batch_size = folder, epoch_steps, batch_size
+        self._run, self._epoch_steps, self._batch_size = run, epoch_steps, batch_size
         self._bar = progress(steps, "train", "steps", done=done)
         self._writes, self.waited = ranks.rank() == 0, 0.0
-        self._before, self._shown = 0.0, ""
+        self._before, self._measured = 0.0, ""
         self._trackers: list[Tracker] = []
         if self._writes:
-            self._before = _trimmed(folder / METRICS, done)
-            self._trackers = [_tracker(name, folder, settings, done) for name in to]
-        self._began = time.monotonic()
-        self._begin()
-
-    def _begin(self) -> None:
-        """Begins to time the steps of an epoch."""
-        self._steps, self._trained, self._waited, self._last = 0, 0.0, 0.0, time.monotonic()
+            last = {"step": done, "epoch": ended}
+            kept = run.keep_lines(lambda line: line["step"] <= last[line["kind"]])
+            self._before = kept[-1]["seconds"] if kept else 0.0
+            self._trackers = [_tracker(name, run.path, settings, done) for name in to]
+        self._began = self._last = time.monotonic()
+        self._speeds = {"step": _Speed(), "epoch": _Speed()}
 
     def __enter__(self) -> Log:
         self._bar.__enter__()
@@ -96,54 +96,73 @@ class Log:
             waited: seconds that it waited for its batch.
         """
         now = time.monotonic()
-        self._steps, self._trained, self._last = self._steps + 1, self._trained + now - self._last, now
-        self._waited, self.waited = self._waited + waited, self.waited + waited
-        speed = self._speed()
+        for speed in self._speeds.values():
+            speed.count(now - self._last, waited)
+        self._last = now
+        self.waited += waited
+        speed = self._speeds["epoch"]
         self._bar.update(
             1,
-            f"epoch {step / self._epoch_steps:.1f}, loss {loss:.3f}{self._shown}, "
-            f"{speed['images_per_second']:.0f} images/s, {100 * speed['data_wait_share']:.1f}% waiting for data",
+            f"epoch {step / self._epoch_steps:.1f}, loss {loss:.3f}{self._measured}, "
+            f"{speed.rows(self._batch_size):.0f} images/s, {100 * speed.wait_share():.1f}% waiting for data",
         )
 
-    def epoch(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes the line of an epoch that ended with `step`, after its evaluation.
+    def rest(self) -> None:
+        """Leaves the time since the last step out of the speed: an evaluation or a checkpoint took it."""
+        self._last = time.monotonic()
+
+    def line(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """Writes a line.
 
         Args:
+            kind: "epoch" or "step".
             step: steps made.
-            values: loss, learning_rate, and what the evaluation found.
+            values: what it says besides step, epoch, speed, memory and time.
         """
-        speed = {name: round(value, 4) for name, value in self._speed().items()}
-        seconds = round(self._before + time.monotonic() - self._began, 3)
-        line = {"step": step, "epoch": step / self._epoch_steps, **values, **speed, "seconds": seconds}
-        self._shown = "".join(
-            f", {name} {100 * values[key]:.1f}%"
-            for key, name in (("top1", "top-1"), ("map", "mAP"))
-            if key in values
-        )
-        if self._writes:
-            with open(self._folder / METRICS, "a") as file:
-                file.write(json.dumps(line) + "\n")
-            for tracker in self._trackers:
-                tracker.write(line, step)
-        self._begin()
-
-    def _speed(self) -> dict[str, float]:
-        trained = max(self._trained, 1e-9)
-        return {
-            "images_per_second": self._steps * self._batch_size / trained,
-            "data_wait_share": self._waited / trained,
+        speed, self._speeds[kind] = self._speeds[kind], _Speed()
+        line = {
+            "step": step,
+            "epoch": step / self._epoch_steps,
+            **values,
+            "images_per_second": round(speed.rows(self._batch_size), 4),
+            "data_wait_share": round(speed.wait_share(), 4),
+            "memory_mb": round(_memory_mb(), 1),
+            "seconds": round(self._before + time.monotonic() - self._began, 3),
         }
+        measured = {name: f", {word} {100 * values[name]:.1f}%" for name, word in _SHOWN if name in values}
+        self._measured = "".join(measured.values()) or self._measured
+        if self._writes:
+            self._run.append({"kind": kind, **line})
+            prefix = "step/" if kind == "step" else ""  # another mean of the same name, maybe at the same step
+            for tracker in self._trackers:
+                tracker.write({prefix + name: value for name, value in line.items()}, step)
 
 
-def _trimmed(metrics: Path, step: int) -> float:
-    """Takes from the metrics what was written after the checkpoint; returns the seconds of what is left."""
-    if not metrics.exists():
-        return 0.0
-    # A full disk may have cut the last line: what does not end is of no step that the checkpoint knows.
-    whole = [json.loads(line) for line in metrics.read_text().rpartition("\n")[0].splitlines()]
-    kept = [line for line in whole if line["step"] <= step]
-    write_bytes(metrics, "".join(json.dumps(line) + "\n" for line in kept).encode())
-    return kept[-1]["seconds"] if kept else 0.0
+_SHOWN = (("top1", "top-1"), ("map", "mAP"))
+
+
+class _Speed:
+    """Steps, and the seconds that they took and waited."""
+
+    def __init__(self) -> None:
+        self.steps, self.seconds, self.waited = 0, 0.0, 0.0
+
+    def count(self, seconds: float, waited: float) -> None:
+        self.steps, self.seconds, self.waited = self.steps + 1, self.seconds + seconds, self.waited + waited
+
+    def rows(self, batch_size: int) -> float:
+        return self.steps * batch_size / max(self.seconds, 1e-9)
+
+    def wait_share(self) -> float:
+        return self.waited / max(self.seconds, 1e-9)
+
+
+def _memory_mb() -> float:
+    """Returns the most memory that was taken so far, MB: of the GPU, else of this process."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 class _TensorBoard:

@@ -14,19 +14,30 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, get_type_hints
+from typing import Any
 
 from timm.optim import list_optimizers
 
 from seit.augment import Augmentation, Crop, kind, kinds
 from seit.errors import RecipeError, nearest_names
 from seit.images.view import RESIZES
-from seit.training.losses import LOSSES
+from seit.objectives.losses import LOSSES
+from seit.training.settings import from_text, from_values
 
 INPUTS = ("ids", "pixels")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 SCHEDULES = ("cosine", "constant")
-_EXAMPLES: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false"}
+_WORDS = {"input": INPUTS, "precision": PRECISIONS, "schedule": SCHEDULES, "loss": LOSSES, "resize": RESIZES}
+_POSITIVE = ("epochs", "batch_size", "learning_rate", "pixel_size", "repeats", "eval_every", "log_every")
+_NOT_NEGATIVE = (
+    "weight_decay",
+    "warmup_epochs",
+    "learning_rate_batch",
+    "final_learning_rate",
+    "clip",
+    "micro_batch",
+)
+_BELOW_ONE = ("drop_path", "ema")
 
 
 @dataclass(frozen=True)
@@ -47,16 +58,17 @@ class Recipe:
         repeats: repeated augmentation: a batch holds so many views of each of its images, and an epoch so many
             fewer images.
         batch_size: rows of one step over all processes.
-        micro_batch: rows that go through the network of one process at once, 0 for its whole part of the batch;
-            their gradients are added up. Even, because rows are mixed in pairs.
+        micro_batch: most rows that go through the network of one process at once, 0 for its whole part of the
+            batch; their gradients are added up. Even, because rows are mixed in pairs.
         loss: "cross-entropy", "bce", or "auto": bce for rows of several classes.
         optimizer: a name that timm knows.
-        learning_rate: its peak.
+        learning_rate: its peak, for a batch of `learning_rate_batch` rows.
+        learning_rate_batch: the peak of another batch is in proportion; 0 leaves it the same for every batch.
         schedule: "cosine" or "constant", after the warm-up.
         weight_decay: not applied to biases, norms and the table.
         layer_decay: learning rate of each layer over that of the next one.
         warmup_epochs: linear, from 0.
-        final_learning_rate: where the cosine ends.
+        final_learning_rate: where the cosine ends, whatever the batch.
         clip: largest gradient norm, 0 for none.
         ema: decay of the average of the weights that is evaluated and saved in their place, 0 for none.
         seed: of weights, order and augmentation.
@@ -64,6 +76,8 @@ class Recipe:
         compile: make the network faster by `torch.compile`, which takes minutes once.
         augment: settings of each augmentation, at most one of a name; `seit.augment.Pipeline` puts them in order.
         smoothing: label smoothing.
+        eval_every: epochs from one evaluation to the next; there is one at the end in any case.
+        log_every: steps from one line of loss, gradient norm and speed to the next.
     """
 
     input: str = "ids"
@@ -81,6 +95,7 @@ class Recipe:
     loss: str = "auto"
     optimizer: str = "adamw"
     learning_rate: float = 3e-3
+    learning_rate_batch: int = 0
     schedule: str = "cosine"
     weight_decay: float = 0.05
     layer_decay: float = 1.0
@@ -93,72 +108,86 @@ class Recipe:
     compile: bool = False
     augment: tuple[Augmentation, ...] = ()
     smoothing: float = 0.1
+    eval_every: int = 1
+    log_every: int = 50
 
     def __post_init__(self) -> None:
-        names = {
-            "input": INPUTS,
-            "precision": PRECISIONS,
-            "schedule": SCHEDULES,
-            "loss": LOSSES,
-            "resize": RESIZES,
-            "optimizer": tuple(map(str, list_optimizers())),
-        }
-        for name, known in names.items():
+        words = _WORDS | {"optimizer": tuple(map(str, list_optimizers()))}
+        for name, known in words.items():
             value = getattr(self, name)
             if value not in known:
                 raise RecipeError(f"there is no {name} {value!r}", name, nearest_names(str(value), known))
-        for name in ("epochs", "batch_size", "learning_rate", "pixel_size", "repeats"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise RecipeError(f"{getattr(self, name)} is not positive", name, "give a positive number")
-        for name in ("weight_decay", "warmup_epochs", "final_learning_rate", "clip", "micro_batch"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise RecipeError(f"{getattr(self, name)} is negative", name, "give 0 or more")
-        for name in ("drop_path", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise RecipeError(f"{getattr(self, name)} is no share", name, "choose a value from 0 to below 1")
-        if not 0 < self.layer_decay <= 1:
-            raise RecipeError(f"{self.layer_decay} is no share", "layer_decay", "choose a value in (0, 1]")
+        for names, fits, cure in (
+            (_POSITIVE, lambda number: 0 < number < math.inf, "give a positive number"),
+            (_NOT_NEGATIVE, lambda number: 0 <= number < math.inf, "give 0 or more"),
+            (_BELOW_ONE, lambda number: 0 <= number < 1, "choose a value from 0 to below 1"),
+            (("layer_decay",), lambda number: 0 < number <= 1, "choose a value in (0, 1]"),
+        ):
+            for name in names:
+                if not fits(getattr(self, name)):
+                    raise RecipeError(f"{getattr(self, name)} is out of range", name, cure)
         self._check_contradictions()
 
     def _check_contradictions(self) -> None:
         """Refuses fields that contradict each other, by the name of the one to change."""
-        if self.warmup_epochs >= self.epochs:
-            raise RecipeError(
-                f"{self.warmup_epochs} warm-up epochs of {self.epochs}", "warmup_epochs", "let it be below epochs"
-            )
-        if self.final_learning_rate > self.learning_rate:
-            raise RecipeError(
-                f"{self.final_learning_rate} is above the peak of {self.learning_rate}",
+        final, peak, pixels = self.final_learning_rate, self.peak(self.batch_size), self.input == "pixels"
+        for wrong, name, what, cure in (
+            (
+                self.warmup_epochs >= self.epochs,
+                "warmup_epochs",
+                f"{self.warmup_epochs} warm-up epochs of {self.epochs}",
+                "let it be below epochs",
+            ),
+            (
+                final > peak,
                 "final_learning_rate",
-                "let it be at most learning_rate",
-            )
-        if self.final_learning_rate and self.schedule == "constant":
-            raise RecipeError("a constant learning rate ends nowhere else", "final_learning_rate", "set it to 0")
-        if self.micro_batch % 2:
-            raise RecipeError(
-                f"{self.micro_batch} is odd", "micro_batch", "rows are mixed in pairs: give an even number"
-            )
-        if self.micro_batch > self.batch_size:
-            raise RecipeError(
-                f"{self.micro_batch} rows at once of a batch of {self.batch_size}",
+                f"{final} is above the peak of {peak:g}",
+                "let it be at most the peak",
+            ),
+            (
+                final > 0 and self.schedule == "constant",
+                "final_learning_rate",
+                "a constant learning rate does not end elsewhere",
+                "set it to 0",
+            ),
+            (
+                self.micro_batch % 2 == 1,
                 "micro_batch",
+                f"{self.micro_batch} is odd",
+                "rows are mixed in pairs: give an even number",
+            ),
+            (
+                self.micro_batch > self.batch_size,
+                "micro_batch",
+                f"{self.micro_batch} rows at once of a batch of {self.batch_size}",
                 "let it be at most batch_size",
-            )
-        if 2 * self.repeats > self.batch_size and self.repeats > 1:
-            raise RecipeError(
-                f"{self.repeats} views of an image in a batch of {self.batch_size}",
+            ),
+            (
+                self.repeats > 1 and 2 * self.repeats > self.batch_size,
                 "repeats",
+                f"{self.repeats} views of an image in a batch of {self.batch_size}",
                 "let a batch hold two images at least",
-            )
-        for name in ("learned", "one_view"):
-            if self.input == "pixels" and getattr(self, name):
-                raise RecipeError("is for ids, and the recipe's input is pixels", name, "set it to false")
+            ),
+            (pixels and self.learned, "learned", "is for ids, and the recipe's input is pixels", "set it to false"),
+            (
+                pixels and self.one_view,
+                "one_view",
+                "is for ids, and the recipe's input is pixels",
+                "set it to false",
+            ),
+        ):
+            if wrong:
+                raise RecipeError(what, name, cure)
+
+    def peak(self, batch_size: int) -> float:
+        """Returns the highest learning rate of steps of so many rows."""
+        return self.learning_rate * (batch_size / self.learning_rate_batch if self.learning_rate_batch else 1)
 
     def with_settings(self, settings: Mapping[str, str]) -> Recipe:
         """Returns the recipe with some fields set from text, as `--set key=value` gives them.
 
         Raises:
-            RecipeError: no such field (near misses named), or a value of another type.
+            RecipeError: there is no such field (near misses named), or a value has another type.
         """
         recipe, chosen = self, {}
         for name in sorted(settings, key=lambda name: name != "augment"):  # which ones, before their settings
@@ -172,7 +201,7 @@ class Recipe:
                 cure = f"set {inner}" if inner else f"it has no settings: name it in --set augment={name},..."
                 raise RecipeError(f"{name} is an augmentation", f"--set {name}", cure)
             else:
-                chosen[name] = _value(recipe, name, settings[name], f"--set {name}")
+                chosen[name] = from_text(Recipe, name, settings[name], f"--set {name}")
         # At once: fewer epochs with a shorter warm-up are no contradiction, one of them alone may be.
         return replace(recipe, **chosen)
 
@@ -184,26 +213,31 @@ class Recipe:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Recipe:
-        """Reads what `to_json` gave.
+        """Reads what `to_json` gave, also in an earlier version: fields that it lacks have their defaults.
 
         Raises:
-            RecipeError: unknown fields or augmentations.
+            RecipeError: there are unknown fields or augmentations, or values of another type.
         """
         augment = []
         for described in values.get("augment", []):
-            found = kind(described["name"], "recipe augment")
+            augmentation = kind(described["name"], "recipe augment")
             settings = {name: value for name, value in described.items() if name != "name"}
-            augment.append(_typed(found, settings, f"recipe {found.name}"))
-        return _typed(cls, {**values, "augment": augment}, "recipe")
+            augment.append(from_values(augmentation, settings, f"recipe {augmentation.name}"))
+        plain = {name: value for name, value in values.items() if name != "augment"}
+        return replace(from_values(cls, plain, "recipe"), augment=tuple(augment))
 
+    def differences(self, recorded: Mapping[str, Any]) -> set[str]:
+        """Returns the fields in which a recipe that was recorded, maybe by another version, is not this one.
 
-def _typed(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
-    """Returns the `kind` with these fields, lists made tuples."""
-    known = [field.name for field in fields(kind)]
-    for name in values:
-        if name not in known:
-            raise RecipeError(f"there is no setting {name!r}", where, nearest_names(name, known))
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        A field that it lacks has its default; one that this version does not know differs.
+        """
+        unknown = recorded.keys() - {field.name for field in fields(self)}
+        known = {name: value for name, value in recorded.items() if name not in unknown}
+        try:
+            mine, theirs = self.to_json(), Recipe.from_json(known).to_json()
+        except RecipeError as error:  # an augmentation or a value that this version does not know
+            return unknown | {error.where}
+        return unknown | {name for name in mine if mine[name] != theirs[name]}
 
 
 def _chosen(augment: tuple[Augmentation, ...], text: str) -> tuple[Augmentation, ...]:
@@ -218,36 +252,8 @@ def _with_setting(augment: tuple[Augmentation, ...], owner: str, name: str, text
     where = f"--set {owner}.{name}"
     here = [one for one in augment if one.name == owner]
     before = here[0] if here else kind(owner, where)()
-    added = replace(before, **{name: _value(before, name, text, where)})  # type: ignore[type-var]
+    changed = replace(before, **{name: from_text(type(before), name, text, where)})  # type: ignore[type-var]
     if here:
-        return tuple(added if one is here[0] else one for one in augment)
-    # There is but one crop: another takes its place.
-    return (*(one for one in augment if not (isinstance(one, Crop) and isinstance(added, Crop))), added)
-
-
-def _value(owner: Any, name: str, text: str, where: str) -> Any:
-    """Returns the value of a field of the dataclass `owner` that `text` stands for."""
-    known = {field.name for field in fields(owner)}
-    if name not in known:
-        raise RecipeError(f"there is no setting {name!r}", where, nearest_names(name, known))
-    hint = get_type_hints(type(owner))[name]
-    try:
-        return _parsed(text, hint)
-    except (ValueError, TypeError) as error:
-        kind_of_it = _EXAMPLES.get(hint, "a pair of numbers such as [0.08, 1.0]")
-        raise RecipeError(f"{text!r} is not {kind_of_it}", where, f"give {kind_of_it}") from error
-
-
-def _parsed(text: str, kind: Any) -> Any:
-    """Returns the value of type `kind` that `text` stands for; raises ValueError or TypeError if it is none."""
-    if kind is str:
-        return text
-    value = json.loads(text.lower())
-    if kind is float:
-        value = float(value) if type(value) is int else value
-    elif kind not in (int, bool):
-        low, high = value
-        return float(low), float(high)
-    if type(value) is not kind:
-        raise TypeError
-    return value
+        return tuple(changed if one is here[0] else one for one in augment)
+    # A recipe has one crop: a new one takes the place of the other.
+    return (*(one for one in augment if not (isinstance(one, Crop) and isinstance(changed, Crop))), changed)

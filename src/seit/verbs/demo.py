@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -22,10 +21,8 @@ from seit.images import Source, decode, open_source
 from seit.loading.pixels import PixelRows
 from seit.models.pipeline import ImageClassifier, load
 from seit.report.demo import DemoPictures, DemoResult, Pair, Photo, Prediction, StoreBytes, TrainedRun, demo_page
+from seit.run import Run
 from seit.store import TokenDataset
-from seit.training.loop import Plan
-from seit.training.recipe import Recipe
-from seit.verbs.runs import read_metrics
 from seit.verbs.show import decode_rows
 from seit.verbs.tokenize import tokenize, tokenizer_of
 from seit.verbs.train import train
@@ -135,14 +132,14 @@ def _run(folder: Path, model: ImageClassifier, source: Source) -> TrainedRun:
     """Evaluates a run on the sample's held-out images, from the images on, and reads its curve."""
     rows = PixelRows(source, "val", model.preprocessing, model.classes)
     found = accuracy(lambda views: model((views + 1) / 2), rows, model.classes)
-    recorded = json.loads((folder / "result.json").read_text())
-    recipe = Recipe.from_json(json.loads((folder / "run.json").read_text())["recipe"])
+    result, lines = Run(folder).result(), Run(folder).lines()
+    assert result is not None  # it was trained just now
     return TrainedRun(
         top1=found["top1"],
-        steps=Plan.of(recipe, source.splits["train"]).steps,
-        seconds=recorded["train_seconds"],
-        parameters=recorded["parameters"],
-        curve=[(line["step"], line["top1"]) for line in read_metrics(folder)],
+        steps=lines[-1]["step"],
+        seconds=result["train_seconds"],
+        parameters=result["parameters"],
+        curve=[(line["step"], line["top1"]) for line in lines],
         confusion=found["confusion"],
     )
 

@@ -17,7 +17,8 @@ from seit.evaluation import accuracy, mean_average_precision
 from seit.images import open_source
 from seit.loading.pixels import PixelRows
 from seit.loading.remap import Remapped
-from seit.models.pipeline import ImageClassifier, load, read_run
+from seit.models.pipeline import ImageClassifier, load
+from seit.run import Run
 from seit.store import TokenDataset
 
 SPLITS = ("train", "val", "all")
@@ -53,7 +54,7 @@ def eval(
     """
     if (tokens is None) == (images is None):
         raise SeitError("one of tokens and images is needed", "seit eval", "give --tokens OUT or --images DIR")
-    model, about = load(run, resolve(device)), read_run(run)
+    model, about = load(run, resolve(device)), Run(run).about()
     chosen = None if classes is None else _named_classes(classes, model.classes)
     rows: PixelRows | Remapped
     if images is not None:

@@ -1,4 +1,4 @@
-"""The loss of each row against soft targets."""
+"""Losses of rows against soft targets."""
 
 from __future__ import annotations
 
