@@ -11,8 +11,9 @@ import numpy as np
 
 from seit import files
 from seit.errors import StoreError
+from seit.store.row_sequence import hashed
 from seit.store.rows import RowTable
-from seit.store.token_rows import TokenRows, hashed
+from seit.store.token_rows import TokenRows
 from seit.store.writer import TokenWriter
 
 _CHUNK = 8192

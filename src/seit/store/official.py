@@ -17,8 +17,9 @@ from seit import files
 from seit.codecs import escape
 from seit.errors import StoreError
 from seit.progress import progress
+from seit.store.row_sequence import hashed
 from seit.store.rows import RowTable
-from seit.store.token_rows import TokenRows, hashed
+from seit.store.token_rows import TokenRows
 from seit.store.writer import TokenWriter
 
 _CHUNK = 4096
