@@ -7,16 +7,13 @@ CutMix mixes rows 2i and 2i + 1 of the global batch.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from seit.errors import StoreError
-from seit.loading.drawn import DrawnPixels
 from seit.loading.order import shuffled, view_of
-from seit.loading.rows import Rows
+from seit.loading.rows import Asked, Rows
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
@@ -49,7 +46,8 @@ def batches(
         drop_last: leave out an incomplete last batch.
 
     Yields:
-        positions int64 [b] within the epoch, ids [b, h, w], labels [b] (or [b, C], or None).
+        positions int64 [b] within the epoch, ids [b, h, w] (or pixels uint8 [b, 3, H, W]), labels [b] (or [b, C],
+        or None).
 
     Raises:
         StoreError: a batch with fewer pairs than ranks, or a start beyond the epoch.
@@ -62,34 +60,16 @@ def batches(
         raise StoreError(f"start {start} of {size} positions", "batches", "resume within the epoch")
     stop = size - (size - start) % batch_size if drop_last else size
 
-    def planned() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def planned() -> Iterator[Asked]:
         for first in range(start, stop, batch_size):
             positions = np.arange(first, min(first + batch_size, stop))
             positions = positions[(positions - first) // 2 % ranks == rank]
             options = {"repeats": repeats, "batch_size": batch_size}
-            yield positions, rows_of(dataset, positions, seed, epoch, shuffle, one_view, **options)
+            rows = rows_of(dataset, positions, seed, epoch, shuffle, one_view, **options)
+            yield Asked(epoch, positions, rows)
 
-    if isinstance(dataset, DrawnPixels):
-        yield from dataset.read(planned(), seed, epoch)
-    else:
-        yield from _ahead(dataset, planned())
-
-
-def _ahead(dataset: Rows, plan: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
-    """Yields the batches of a plan; a thread reads one ahead."""
-
-    def load(asked: tuple[np.ndarray, np.ndarray]) -> Batch:
-        return asked[0], *dataset.batch(asked[1])
-
-    with ThreadPoolExecutor(1, "seit-loader") as thread:
-        ahead = [thread.submit(load, asked) for asked in itertools.islice(plan, 1)]
-        for following in itertools.chain(plan, [None]):
-            if not ahead:
-                return
-            ready = ahead.pop().result()
-            if following is not None:
-                ahead.append(thread.submit(load, following))
-            yield ready
+    for _, positions, inputs, labels in dataset.read(planned(), seed):
+        yield positions, inputs, labels
 
 
 def epoch_size(dataset: Rows, one_view: bool = False) -> int:

@@ -22,8 +22,8 @@ from seit.errors import StoreError
 from seit.progress import progress
 from seit.store.about import About
 from seit.store.entries import MAX_CELLS, MAX_VOCABULARY
-from seit.store.rows import RowTable
 from seit.store.row_sequence import hashed
+from seit.store.rows import RowTable
 from seit.store.writer import TokenWriter
 
 _ROWS = 4096

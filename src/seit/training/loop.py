@@ -198,8 +198,6 @@ def _step(state: State, augment: Pipeline, plan: Plan, rows: Rows, batch: Batch)
     for part in parts:
         draws = Draws(recipe.seed, batch.epoch, batch.positions[part], batch=plan.batch_size, device=state.device)
         inputs, labels = batch.inputs[part].to(state.device), batch.labels[part].to(state.device)
-        if inputs.ndim == 4 and inputs.dtype == torch.uint8:  # images as their file has them
-            inputs = inputs.float() / 127.5 - 1
         vectors, targets = augment(inputs, labels, state.model.table, draws)
         depth.draw(state.depth, draws)
         with contextlib.nullcontext() if part is parts[-1] or ranks.count() == 1 else state.network.no_sync():

@@ -19,8 +19,10 @@ from typing import Any, get_type_hints
 from timm.optim import list_optimizers
 
 from seit.augment import Augmentation, Crop, kind, kinds
+from seit.augment.normalise import NORMALISATIONS
 from seit.errors import RecipeError, nearest_names
 from seit.images.view import RESIZES
+from seit.models.classifier import POOLS
 from seit.training.losses import LOSSES
 
 INPUTS = ("ids", "pixels")
@@ -40,6 +42,9 @@ class Recipe:
             gives the trunk as many cells as the ids would.
         pixel_size: side of the view of a pixel run, pixels.
         resize: how a picture becomes that view, "squash" or "crop" (see `seit.images.to_view`).
+        normalise: the scale of its pixels, "half" (to [-1, 1]) or "imagenet" (its mean and deviation).
+        pool: what a ViT classifies from: "mean" of its cells, "token", or "auto": the mean for ids, the class token
+            for pixels.
         learned: train the table of vectors too.
         drop_path: stochastic depth.
         epochs: passes over the training rows.
@@ -71,6 +76,8 @@ class Recipe:
     stem: str = "auto"
     pixel_size: int = 256
     resize: str = "squash"
+    normalise: str = "half"
+    pool: str = "auto"
     learned: bool = False
     drop_path: float = 0.0
     epochs: float = 8.0
@@ -101,6 +108,8 @@ class Recipe:
             "schedule": SCHEDULES,
             "loss": LOSSES,
             "resize": RESIZES,
+            "normalise": tuple(NORMALISATIONS),
+            "pool": POOLS,
             "optimizer": tuple(map(str, list_optimizers())),
         }
         for name, known in names.items():
@@ -150,9 +159,8 @@ class Recipe:
                 "repeats",
                 "let a batch hold two images at least",
             )
-        for name in ("learned", "one_view"):
-            if self.input == "pixels" and getattr(self, name):
-                raise RecipeError("is for ids, and the recipe's input is pixels", name, "set it to false")
+        if self.input == "pixels" and self.learned:
+            raise RecipeError("is for ids, and the recipe's input is pixels", "learned", "set it to false")
 
     def with_settings(self, settings: Mapping[str, str]) -> Recipe:
         """Returns the recipe with some fields set from text, as `--set key=value` gives them.

@@ -134,7 +134,7 @@ def _clear(out: Path) -> None:
 def _run(folder: Path, model: ImageClassifier, source: Source) -> TrainedRun:
     """Evaluates a run on the sample's held-out images, from the images on, and reads its curve."""
     rows = PixelRows(source, "val", model.preprocessing, model.classes)
-    found = accuracy(lambda views: model((views + 1) / 2), rows, model.classes)
+    found = accuracy(model, rows, model.classes)
     recorded = json.loads((folder / "result.json").read_text())
     recipe = Recipe.from_json(json.loads((folder / "run.json").read_text())["recipe"])
     return TrainedRun(
