@@ -14,6 +14,7 @@ import json
 import os
 import random
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -32,6 +33,9 @@ from seit.training import Recipe, fit, loop
 from seit.training.logs import METRICS, TIMED
 from seit.training.state import checkpoints
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from memory_rows import MemoryRows
+
 RECIPE = Recipe(
     trunk="test_vit",
     stem="conv3",
@@ -48,22 +52,13 @@ RECIPE = Recipe(
 )
 
 
-class Rows:
+class Plain(MemoryRows):
     """150 rows of ids whose class is plain to see."""
-
-    grid, views, classes = (8, 8), 1, ["a", "b", "c"]
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
-        self.labels = rng.integers(0, 3, 150)
-        self.ids = self.labels[:, None, None] * 4 + rng.integers(0, 4, (150, 8, 8))
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns ids and labels."""
-        return self.ids[indices], self.labels[indices]
+        labels = rng.integers(0, 3, 150)
+        super().__init__(labels[:, None, None] * 4 + rng.integers(0, 4, (150, 8, 8)), labels, ["a", "b", "c"])
 
 
 def train(folder: Path) -> None:
@@ -71,7 +66,7 @@ def train(folder: Path) -> None:
     loop._CHECKPOINT_SECONDS = 0  # a checkpoint a step, so that kills fall into the writing of many
     torch.manual_seed(RECIPE.seed)
     codebook = torch.linspace(-1, 1, 12)[:, None] * torch.ones(12, 4)
-    rows = Rows()
+    rows = Plain()
     model = build(RECIPE.trunk, RECIPE.stem, 4, rows.grid, 3, codebook=codebook, learned=True, drop_path=0.2)
     augment = Pipeline(RECIPE.augment, rows.grid, model.input_grid, 3, codebook=model.table, view=model.view_grid)
     fit(model, augment, rows, RECIPE, folder, lambda _: {"top1": 0.5})

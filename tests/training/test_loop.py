@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from memory_rows import MemoryRows
 from timm.loss import BinaryCrossEntropy, SoftTargetCrossEntropy
 
 from seit.augment import Pipeline
@@ -20,24 +21,16 @@ from seit.training.losses import row_losses
 from seit.training.state import checkpoints
 
 
-class Toy:
+class Toy(MemoryRows):
     """Rows whose class is plain to see: ids (or pixels) of class c are c plus noise."""
-
-    views, classes = 1, ["a", "b", "c"]
 
     def __init__(self, n, grid=(8, 8), pixels=False, seed=0):
         rng = np.random.default_rng(seed)
-        self.grid, self.labels = grid, rng.integers(0, 3, n)
-        noise = rng.integers(0, 4, (n, *grid))
-        self.inputs = self.labels[:, None, None] * 4 + noise
+        labels = rng.integers(0, 3, n)
+        inputs = labels[:, None, None] * 4 + rng.integers(0, 4, (n, *grid))
         if pixels:
-            self.inputs = (self.inputs[:, None].repeat(3, 1) / 6 - 1).astype(np.float32)
-
-    def __len__(self):
-        return len(self.labels)
-
-    def batch(self, indices):
-        return self.inputs[indices], self.labels[indices]
+            inputs = (inputs[:, None].repeat(3, 1) * 20).astype(np.uint8)
+        super().__init__(inputs, labels, ["a", "b", "c"])
 
 
 RECIPE = Recipe(epochs=6, batch_size=16, precision="float32", smoothing=0.0, warmup_epochs=1)
@@ -54,7 +47,14 @@ def prepared(rows, recipe):
         options = {"learned": recipe.learned, "drop_path": recipe.drop_path}
         model = build(recipe.trunk, "conv3", 4, rows.grid, 3, codebook=CODEBOOK, **options)
     augment = Pipeline(
-        recipe.augment, rows.grid, model.input_grid, 3, codebook=model.table, view=model.view_grid, smoothing=0.0
+        recipe.augment,
+        rows.grid,
+        model.input_grid,
+        3,
+        codebook=model.table,
+        normalise=model.normalise,
+        view=model.view_grid,
+        smoothing=0.0,
     )
     return model, augment
 
@@ -141,10 +141,13 @@ def test_part_of_an_epoch_is_evaluated_at_its_end(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_is_said_with_step_and_cure(tmp_path):
-    rows = Toy(32, (32, 32), pixels=True)
-    rows.inputs[5] = np.nan
+    rows, recipe = Toy(32), replace(RECIPE, trunk="test_vit")
+    rows.inputs[rows.inputs == 11] = 10
+    rows.inputs[5, 3, 3] = 11
+    model, augment = prepared(rows, recipe)
+    model.table[11] = torch.nan
     with pytest.raises(RunError, match=r"loss became nan at step \d.*1 of 16 rows: 5\).*lower the learning rate"):
-        trained(rows, RECIPE, tmp_path)
+        fit(model, augment, rows, recipe, tmp_path, lambda _: {})
 
 
 def test_a_gradient_that_is_not_finite_is_said_and_spoils_no_weight(tmp_path):
