@@ -30,6 +30,7 @@ from seit.run import Run
 from seit.training import Recipe, state
 from seit.training.state import checkpoints
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
 from toys import Toy, Watch, lines_of, trained
 
