@@ -107,10 +107,20 @@ def _brought(name: str) -> type[Codec]:
     Raises:
         CodecError: there is none of that name.
     """
-    found = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if name not in found:
-        raise CodecError(f"no codec is called {name!r}", "codec", nearest_names(name, [*NAMES, *found]))
-    return found[name].load()
+    entries = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in entries:
+        raise CodecError(f"no codec is called {name!r}", "codec", nearest_names(name, [*NAMES, *entries]))
+    try:
+        codec = entries[name].load()
+    except Exception as error:  # another package's code may fail in any way
+        raise CodecError(
+            f"codec {name!r} does not load ({error})",
+            entries[name].value,
+            "mend or remove the package that brings it",
+        ) from error
+    if not (isinstance(codec, type) and issubclass(codec, Codec)):
+        raise CodecError(f"codec {name!r} is no seit.codecs.Codec", entries[name].value, "mend its entry point")
+    return codec
 
 
 def load(data: bytes) -> Codec:
