@@ -5,7 +5,8 @@ fails in two ways. A kernel also contains what it inlines from other files, whos
 code of all kernels of a folder is kept under a name made of all their sources. And an installation that nobody may
 write, without a writable home, has no place for it at all: then every process compiles for itself.
 
-The code is kept in `NUMBA_CACHE_DIR`, else in the `__pycache__` beside the kernels, else in the user's cache folder.
+The code is kept in `NUMBA_CACHE_DIR`, else in the `__pycache__` beside the kernels, else in the user's cache
+folder.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from typing import Any
 
 import numba
 from numba.core.caching import FunctionCache
+
+_config: Any = numba.config
 
 
 def compiled(
@@ -40,16 +43,16 @@ def compiled(
     """
     if function is None:
         return functools.partial(compiled, inline=inline, fastmath=fastmath)
-    made = numba.njit(nogil=True, inline="always" if inline else "never", fastmath=fastmath)(function)
+    made: Any = numba.njit(nogil=True, inline="always" if inline else "never", fastmath=fastmath)(function)
     folder = _folder(Path(inspect.getfile(function)).parent)
     if folder is not None:
-        chosen, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
+        chosen, _config.CACHE_DIR = _config.CACHE_DIR, str(folder)
         try:
             made._cache = _Cache(function)
         except RuntimeError:
             pass  # numba keeps no code of this kind of file, one inside a zip, say
         finally:
-            numba.config.CACHE_DIR = chosen
+            _config.CACHE_DIR = chosen
     return made
 
 
@@ -88,5 +91,5 @@ def _folder(sources: Path) -> Path | None:
 def _parents(sources: Path) -> list[Path]:
     """Returns the folders to try, in order."""
     own = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    parents = [numba.config.CACHE_DIR, sources / "__pycache__", os.path.join(own, "seit-compiled")]
+    parents = [_config.CACHE_DIR, sources / "__pycache__", os.path.join(own, "seit-compiled")]
     return [Path(parent) for parent in parents if parent and not str(parent).startswith("~")]  # "~": no home

@@ -4,8 +4,8 @@
     context      tables chosen by (left, up) ids         the default for large grids
     learned      a small integer network                 smallest
 
-`escape` is the paper's own code, for comparison and for the official release's files. Other packages bring codecs by
-the entry point group `seit.codecs`.
+`escape` is the paper's own code, for comparison and for the official release's files. Other packages bring codecs
+by the entry point group `seit.codecs`.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _MODES: dict[int, type[Codec]] = {
 def fit(name: str, ids: NDArray[np.integer], vocabulary: int, rows: int | None = None) -> Codec:
     """Fits a codec to ids.
 
-    "auto" takes the code with the fewest bytes in all, payload, offsets and tables, among those that decode fast enough
-    for the grid: zero order and context for every grid; the learned code, whose cost an id is thirty times theirs, up
-    to 100 cells, where it still decodes tens of thousands of rows a second in order. The learned code is only
-    fitted where so many rows will be stored that its tables can pay.
+    "auto" takes the code with the fewest bytes in all, payload, offsets and tables, for the `rows` that will be
+    stored, among those that decode fast enough for the grid: zero order and context for every grid; the learned code,
+    of which an id costs a dozen times as much, up to 100 cells, where it still decodes tens of thousands of rows a
+    second in order. It is only fitted where so many rows will be stored that its tables can pay.
 
     Args:
         name: "zero-order", "context", "learned", "auto" (above), or a codec of another package.

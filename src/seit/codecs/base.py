@@ -1,9 +1,10 @@
 """The codec contract: a grid of ids <-> bytes. A codec knows nothing of files; it is one file in this folder.
 
 A shard's rows are coded in blocks: `rows_per_block` rows that share one coder state (4 bytes) and one start index.
-From 512 cells up a row is a block of its own and decodes alone; of smaller grids so many share a block that it holds
-about 1,024 ids, because state and index would else be a tenth of its bytes (`default_rows`). Only the last block of a
-shard may be short; its row count then follows it as one more byte, so that its length is odd.
+Of grids of more than 512 cells a row is a block of its own and decodes alone; of smaller grids so many share a
+block that it holds about 1,024 ids, because state and index would else be a tenth of its bytes (`default_rows`).
+Only the last block of a shard may be short; its row count then follows it as one more byte, so that its length is
+odd.
 
 Start indices: `offsets` are byte positions into the payload, block k being payload[offsets[k]:offsets[k + 1]].
 `decode` takes any integer dtype and touches only the entries it needs, so a store may keep a shard's offsets
@@ -114,6 +115,15 @@ class Codec(ABC):
     def dtype(self) -> np.dtype[Any]:
         """The dtype of decoded ids, see `id_type`."""
         return id_type(self.vocabulary)
+
+    @classmethod
+    def fit(cls, ids: Array, vocabulary: int) -> Codec:
+        """Fits a codec to ids [n, h, w]; what `seit.codecs.fit` calls of a code that another package brings.
+
+        Raises:
+            CodecError: the class has none.
+        """
+        raise CodecError(f"{cls.name} has no `fit`", "codec", "the package that brings it must define it")
 
     @classmethod
     @abstractmethod

@@ -1,7 +1,7 @@
 """Fits the learned code's network with torch, in floats, and rounds it to the integers that are stored.
 
-Less than a minute on one core for 512 ids, however many rows there are. Only `codecs.fit` comes here; decoding never
-does.
+Less than a minute on one core for 512 ids, however many rows there are. Only `codecs.fit` comes here; decoding
+never does.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """The entropy coder: range ANS in 16-bit words, as small functions that the kernels of each code are made of.
 
-A block is one stream: a state x in [2^16, 2^32) that gives and takes little-endian words. It starts with the coder's
-final state (two words, the higher first); a decoder that has taken all its ids must stand at x = 2^16 with every
-word used, which is the check that damage rarely passes.
+A block is one stream: a state x in [2^16, 2^32) that gives and takes little-endian words. It starts with the
+coder's final state (two words, the higher first); a decoder that has taken all its ids must stand at x = 2^16 with
+every word used, which is the check that damage rarely passes.
 
 A choice of frequency f out of 2^14 owns f consecutive slots. To find the choice of a slot, a decoder counts the
-choices that end at or before it, in a tree: a word of 64 bits holds four ends, and one subtraction compares all four.
-That takes 2.5 to 3 bytes a choice, so that hundreds of tables stay in the processor's first two caches, and no
-branch that nobody could predict. Where there is one table only, it is written out by slot (see `tables_coder`).
+choices that end at or before it, in a tree: a word of 64 bits holds four ends, and one subtraction compares all
+four. That takes 2.5 to 3 bytes a choice, so that hundreds of tables stay in the processor's first two caches, and
+no branch that nobody could predict. Where there is one table only, it is written out by slot (see `tables_coder`).
 
 After each id the state is changed by the id's place: without that, a damaged bit that leads to another id of the
 same frequency would leave the same state behind, and go unnoticed.
@@ -37,9 +37,9 @@ _EACH, _TOP = U(0x0001_0001_0001_0001), U(0x8000_8000_8000_8000)
 class Trees(NamedTuple):
     """Many distributions, each as a tree of where the slots of its choices end, for `take`.
 
-    The last level has the ends of all choices, filled up with 2^14; the level above those of every fourth, and so on
-    up to a level of one or two words. Before the last level stands a word whose last quarter is 0, to be read as the
-    end before the first choice's.
+    The last level has the ends of all choices, filled up with 2^14; the level above those of every fourth, and so
+    on up to a level of one or two words. Before the last level stands a word whose last quarter is 0, to be read as
+    the end before the first choice's.
 
     Attributes:
         words: uint64, the trees one after another, four ends a word.

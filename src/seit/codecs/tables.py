@@ -135,7 +135,7 @@ class TableCodec(Codec):
         ids = np.append(self._id_of, self.vocabulary).astype(np.uint64)
         left, up = t.left_class[ids].astype(np.uint64) * np.uint64(stride), t.up_class[ids].astype(np.uint64)
         known = left << np.uint64(36) | up << np.uint64(18) | ids & np.uint64((1 << 18) - 1)
-        return tables_coder.LookUps(
+        return tables_coder.LookUps(  # type: ignore[call-arg]
             *self.grid, np.uint64(stride), np.uint64(places.bit_length() - 1), known[-1], first, second,
             *(a.reshape(-1) for a in (group_table, left_part, up_part, table_in)), known[:-1],
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """The kernels of the zero-order and context codes: look-ups, and the coder of `rans`.
 
-An id is two choices, its group and its place in the group (see `tables`). What a step needs to know of an id is kept
-in one word, so that it is looked up once.
+An id is two choices, its group and its place in the group (see `tables`). What a step needs to know of an id is
+kept in one word, so that it is looked up once.
 """
 
 from __future__ import annotations
@@ -186,8 +186,8 @@ def _split(known):
 def decode(words, starts, ends, out, t):
     """Decodes whole blocks of equally many rows.
 
-    Never writes outside `out` nor reads outside `words`, whatever they hold; ids come from `known`. Four blocks side
-    by side, written out: their states stay in registers, and while one waits the others go on.
+    Never writes outside `out` nor reads outside `words`, whatever they hold; ids come from `known`. Four blocks
+    side by side, written out: their states stay in registers, and while one waits the others go on.
 
     Args:
         words: uint16 [P], the payload.
