@@ -41,9 +41,9 @@ def fit(name: str, ids: NDArray[np.integer], vocabulary: int, rows: int | None =
     """Fits a codec to ids.
 
     "auto" takes the code with the fewest bytes in all, payload, offsets and tables, for the `rows` that will be
-    stored, among those that decode fast enough for the grid: zero order and context for every grid; the learned code,
-    of which an id costs a dozen times as much, up to 100 cells, where it still decodes tens of thousands of rows a
-    second in order. It is only fitted where so many rows will be stored that its tables can pay.
+    stored, among those that decode fast enough for the grid: zero order and context for every grid; the learned
+    code, of which an id costs a dozen times as much, up to 100 cells, where it still decodes tens of thousands of
+    rows a second in order. It is only fitted where so many rows will be stored that its tables can pay.
 
     Args:
         name: "zero-order", "context", "learned", "auto" (above), or a codec of another package.
