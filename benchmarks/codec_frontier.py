@@ -42,9 +42,51 @@ def measure_and_draw(options: argparse.Namespace) -> dict[str, Any]:
         photos = id_sets.load(options.data, work, ("photos",))["photos"]
         with harness.one_core():
             points = measure(photos, fitted(photos, work, steps), 5 if options.quick else 60)
+            small = id_sets.load(options.data, work, ("cifar10",))["cifar10"]
+            blocks = [
+                {"name": codec.name, **point}
+                for codec in (codecs.fit("context", small.all, small.vocabulary), _auto(small))
+                for point in block_sizes(codec, small.all, 1 if options.quick else 5)
+            ]
     if options.out:
         draw(points, options.out)
-    return {"rows": {"fit": len(photos.fit), "held": len(photos.held)}, "points": points}
+    return {"rows": {"fit": len(photos.fit), "held": len(photos.held)}, "points": points, "blocks": blocks}
+
+
+def _auto(ids: id_sets.Ids) -> codecs.Codec:
+    """What `auto` takes for CIFAR-10's 50,000 rows."""
+    return codecs.fit("auto", ids.all, ids.vocabulary, rows=50_000)
+
+
+def block_sizes(codec: Any, ids: np.ndarray, seconds: float) -> list[dict[str, Any]]:
+    """Bytes of a small grid's rows against the speeds of reading them, for several numbers of rows a block.
+
+    Args:
+        codec: of tables or a network.
+        ids: [n, h, w].
+        seconds: about how long to time each number.
+
+    Returns:
+        rows_per_block, bytes (payload and offsets of a row), in_order and random (rows a second, batches of 250).
+    """
+    random = np.random.default_rng(0).permutation(len(ids))[:2000].reshape(-1, 250)
+    points = []
+    for rows in (1, 2, 4, 8, 16, 32):
+        sized = type(codec)(codec.vocabulary, codec.grid, codec.fitted, rows)
+        payload, offsets = sized.encode(ids)
+
+        def in_order(sized: Any = sized, coded: Any = (payload, offsets)) -> None:
+            sized.decode(*coded, np.arange(min(8000, len(ids))))
+
+        def at_random(sized: Any = sized, coded: Any = (payload, offsets)) -> None:
+            for batch in random:
+                sized.decode(*coded, batch)
+
+        works = {"in_order": (in_order, min(8000, len(ids))), "random": (at_random, random.size)}
+        speeds = {name: timed["per_s"] for name, timed in harness.in_turns(works, "in_order", seconds).items()}
+        bytes_a_row = (len(payload) + 4 * len(offsets)) / len(ids)
+        points.append({"rows_per_block": rows, "bytes": bytes_a_row, **speeds})
+    return points
 
 
 def fitted(photos: id_sets.Ids, work: Path, steps: int) -> dict[str, codecs.Codec]:

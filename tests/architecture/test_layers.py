@@ -10,7 +10,7 @@ SRC = Path(__file__).parents[2] / "src" / "seit"
 
 # A folder may import what stands above it (and itself), never what stands below or beside it.
 ORDER = [
-    ["errors", "files", "progress", "device", "checkpoint", "ranks", "hub"],
+    ["errors", "compiled", "files", "progress", "device", "checkpoint", "ranks", "hub"],
     ["images"],
     ["tokenizers", "codecs"],
     ["store"],
@@ -33,7 +33,7 @@ ONLY = {
     "files": {"errors"},
     "progress": {"errors"},
     "images": {"errors", "files", "progress"},
-    "codecs": {"errors", "files", "progress"},
+    "codecs": {"errors", "files", "progress", "compiled"},
     "run": {"errors", "files"},
     "report": {"errors", "files"},
 }

@@ -40,7 +40,7 @@ def test_files_and_functions_are_small():
             too_large.append(f"{path}: a name that says nothing")
         for node in ast.walk(parsed(path)):
             if isinstance(node, Function):
-                kernel = any("njit" in ast.unparse(decorator) for decorator in node.decorator_list)
+                kernel = any("compiled" in ast.unparse(decorator) for decorator in node.decorator_list)
                 if code_lines(node, lines) > (LONGEST_KERNEL if kernel else LONGEST):
                     too_large.append(f"{path}:{node.lineno}: {node.name} has {code_lines(node, lines)} lines")
     assert not too_large, "\n".join(too_large)

@@ -48,10 +48,9 @@ class Reference:
     """Reads a codec's bytes; `rows` decodes one block."""
 
     def __init__(self, data: bytes) -> None:
-        magic, mode, size, zero, self.k, self.h, self.w = struct.unpack_from("<8sBBHIHH", data)
-        assert (magic, zero) == (b"seitids1", 0)
+        magic, mode, size, self.block_rows, self.k, self.h, self.w = struct.unpack_from("<8sBBHIHH", data)
+        assert magic == b"seitids1"
         counts, self.data = data[20 : 20 + size], zlib.decompress(data[20 + size :])
-        self.block_rows = 1 if self.h * self.w >= 512 else min(255, 2048 // (self.h * self.w))
         (self.read_tables if mode == 1 else self.read_network)(counts)
         assert not self.data
 

@@ -28,7 +28,8 @@ def test_every_damaged_byte_of_a_payload_is_an_error_or_ids_in_range(coded):
     for at in range(len(payload)):
         damaged = payload.copy()
         damaged[at] ^= (1, 0x80, 0xFF)[at % 3]
-        rows = np.arange(32) if at < offsets[1] else np.arange(32, 37)
+        first = (np.searchsorted(offsets, at, "right") - 1) * fitted.rows_per_block
+        rows = np.arange(first, min(first + fitted.rows_per_block, 37))
         try:
             ids = fitted.decode(damaged, offsets, rows)
         except CodecError as error:
@@ -43,9 +44,10 @@ def test_a_damaged_row_does_not_hide_the_others(coded):
     fitted, payload, offsets = coded
     damaged = payload.copy()
     damaged[offsets[1] + 2] ^= 0x55
-    np.testing.assert_array_equal(fitted.decode(damaged, offsets, np.arange(32)), IDS[:32])
-    with pytest.raises(CodecError, match="rows 32 to 63 do not decode"):
-        fitted.decode(damaged, offsets, np.array([0, 36]))
+    first = fitted.rows_per_block
+    np.testing.assert_array_equal(fitted.decode(damaged, offsets, np.arange(first)), IDS[:first])
+    with pytest.raises(CodecError, match=f"rows {first} to {2 * first - 1} do not decode"):
+        fitted.decode(damaged, offsets, np.array([0, first]))
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class ZeroOrder:
         self.f2 = [frequencies(row[: self.k - (g << self.log)]) for g, row in enumerate(self.inner)]
 
     def to_bytes(self):
-        head = struct.pack("<8sBBHIHH", b"seitids1", 1, 13, 0, self.k, *self.grid)
+        head = struct.pack("<8sBBHIHH", b"seitids1", 1, 13, self.per_block, self.k, *self.grid)
         counts = struct.pack("<B6H", self.log, 1, 1, 1, 1, 1, 1)
         place = np.diff(np.arange(self.k), prepend=0).astype("<u4").tobytes()
         zeros = bytes(2 * (self.k + 1)) + bytes(2) + bytes(3 * self.groups)
@@ -73,7 +73,7 @@ def file_entry(folder, name, batch, metadata=None):
 def write(folder, splits, tokenizer, full_vocabulary, classes, per_block):
     """Writes splits {name: (codes [n, h, w], labels [n] or None, names [n])} into a new folder.
 
-    `per_block` is what codecs/FORMAT.md says of the grid.
+    `per_block` rows share a block; any number is right.
     """
     folder.mkdir()
     every = np.concatenate([codes for codes, _, _ in splits.values()])

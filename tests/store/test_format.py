@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import stores
 
-from seit.codecs.base import rows_per_block
 from seit.store import TokenDataset
 from seit.store.verify import verify
 
@@ -66,7 +65,7 @@ def test_a_store_by_a_writer_written_from_the_page_alone_is_whole(tmp_path, grid
     cut = {"train": slice(0, 20), "val": slice(20, 26)}
     splits = {s: (codes[c], None if labels is None else labels[c], names[c]) for s, c in cut.items()}
     classes = ["a", "b", "c"] if labelled else []
-    per_block = rows_per_block(grid)
+    per_block = 7 if grid[0] < 10 else 1
     independent_writer.write(tmp_path / "out", splits, stores.TOKENIZER, vocabulary, classes, per_block)
     assert verify(tmp_path / "out", decode=True) == []
     data = TokenDataset(tmp_path / "out")

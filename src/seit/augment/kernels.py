@@ -6,10 +6,10 @@ depend on that row alone, so any split of a batch gives the same bits.
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 
 from seit.augment.draws import FIRST, GOLDEN, SECOND
+from seit.compiled import compiled
 from seit.images.views import random_box
 
 U = np.uint64
@@ -19,7 +19,7 @@ _TO_UNSIGNED = U(0x8000_8000_8000_8000)
 """Adds 2^15 to each of the four signed 16-bit numbers of a word."""
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"contract"})
+@compiled(fastmath={"contract"})
 def crop_resize(ids, table, boxes, down, down_weights, right, right_weights, out):
     """`resize.resize(lookup(ids, table), boxes, ...)`: nothing outside the boxes is looked up, no vector is stored.
 
@@ -50,14 +50,14 @@ def crop_resize(ids, table, boxes, down, down_weights, right, right_weights, out
             _sum_of_four(r0, r1, r2, r3, row_weights[y], out[b, y].reshape(-1))
 
 
-@nb.njit(cache=True, nogil=True, fastmath={"contract"}, inline="always")
+@compiled(inline=True, fastmath={"contract"})
 def _sum_of_four(v0, v1, v2, v3, weights, out):
     w0, w1, w2, w3 = weights
     for i in range(len(out)):
         out[i] = w0 * v0[i] + w1 * v1[i] + w2 * v2[i] + w3 * v3[i]
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def add_noise(vectors, rows, keys, quantiles, size):
     """Adds `size * (channel + full)` of `Noise.numbers` to some rows: `draws.normals` without storing them.
 
@@ -87,7 +87,7 @@ def add_noise(vectors, rows, keys, quantiles, size):
                 row[first + c] += size * (numbers[channels + first + c] + numbers[c])
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def bits(keys, count):
     """`draws.bits_by_torch`: splitmix64's first `count` outputs from keys int64 [B], int64 [B, count]."""
     out = np.empty((len(keys), count), np.int64)
@@ -99,7 +99,7 @@ def bits(keys, count):
     return out
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def uniforms(keys, count):
     """`draws.uniforms`: the upper 24 of each word of `bits` as a multiple of 2^-24, float32 [B, count]."""
     out = np.empty((len(keys), count), np.float32)
@@ -111,10 +111,10 @@ def uniforms(keys, count):
     return out
 
 
-_random_box = nb.njit(cache=True, nogil=True)(random_box)
+_random_box = compiled(random_box)
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def resized_boxes(u, height, width, scale, ratio):
     """`images.views.random_box` of every row of uniform numbers float64 [B, 2 tries + 2], int64 [B, 4]."""
     out = np.empty((len(u), 4), np.int64)
@@ -123,7 +123,7 @@ def resized_boxes(u, height, width, scale, ratio):
     return out
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def square_places(rows, side, corners, height, width):
     """Returns the cells of `swap.exchange`'s squares as places in the flat batch, int64 [2, cells in all]."""
     out = np.empty((2, (side * side).sum()), np.int64)
@@ -138,7 +138,7 @@ def square_places(rows, side, corners, height, width):
     return out
 
 
-@nb.njit(cache=True, nogil=True)
+@compiled
 def _mixed(word):
     word = (word ^ word >> U(30)) * _FIRST
     word = (word ^ word >> U(27)) * _SECOND

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seit.codecs import network, rans
-from seit.codecs.base import Array, Codec, arrays_of
+from seit.codecs.base import Array, Codec, Header, arrays_of
 from seit.errors import CodecError
 
 MAX_VOCABULARY = 1 << 14
+FAN = 8
+"""Children of a node of the tree."""
 NEIGHBOURS = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-1, 2), (-1, -2))
 """(rows down, columns right) of what a cell is predicted from: left, up, and six more that come before it."""
 
@@ -64,9 +65,9 @@ class Network:
 
 def levels(vocabulary: int) -> list[int]:
     """Nodes at each level of the tree, from the root (1) to the last, whose children are leaves."""
-    counts = [-(-vocabulary // network.FAN)]
+    counts = [-(-vocabulary // FAN)]
     while counts[0] > 1:
-        counts.insert(0, -(-counts[0] // network.FAN))
+        counts.insert(0, -(-counts[0] // FAN))
     return counts
 
 
@@ -74,9 +75,7 @@ def absent(vocabulary: int) -> NDArray[np.bool_]:
     """Which children [nodes, FAN] stand for no id, because K is no power of the fan-out."""
     counts = levels(vocabulary)
     filled = [*counts[1:], vocabulary]
-    return np.concatenate([np.arange(n * network.FAN) >= m for n, m in zip(counts, filled, strict=True)]).reshape(
-        -1, network.FAN
-    )
+    return np.concatenate([np.arange(n * FAN) >= m for n, m in zip(counts, filled, strict=True)]).reshape(-1, FAN)
 
 
 class LearnedCodec(Codec):
@@ -94,11 +93,12 @@ class LearnedCodec(Codec):
     mode = 2
     name = "learned"
 
-    def __init__(self, vocabulary: int, grid: tuple[int, int], fitted: Network) -> None:
-        super().__init__(vocabulary, grid)
+    def __init__(self, vocabulary: int, grid: tuple[int, int], fitted: Network, rows_per_block: int = 0) -> None:
+        super().__init__(vocabulary, grid, rows_per_block)
+        from seit.codecs import network  # numba: only who codes pays for it
+
         self.fitted = fitted
         nodes = levels(vocabulary)
-        self.choices = len(nodes)
         rows, steps = fitted.rows(), fitted.neighbours.astype(np.int64)
         sums = fitted.cap * np.abs(fitted.weights.astype(np.int64)).sum(2)
         down, right, far = steps[:, 0], steps[:, 1], network.MARGIN
@@ -120,13 +120,14 @@ class LearnedCodec(Codec):
         self._place, self._id_of = place, np.argsort(place)
         self._limits = (np.int64(fitted.shift), np.int64(fitted.cap), network.POWERS)
 
-    def encode_blocks(self, ids: Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        first, frequency = network.intervals(
-            np.ascontiguousarray(ids, np.int64), *self._shared, self._place, *self._limits
-        )
-        return rans.encode(first, frequency, self._place[ids])
+    def encode_blocks(self, ids: Array) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+        from seit.codecs import network
+
+        return network.encode(ids, *self._shared, self._place, *self._limits)
 
     def decode_blocks(self, words: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
+        from seit.codecs import network
+
         return network.decode(words, starts, ends, out, *self._shared, self._id_of, *self._limits)
 
     def body(self) -> tuple[bytes, bytes]:
@@ -135,31 +136,27 @@ class LearnedCodec(Codec):
         arrays = (f.neighbours, f.place, f.codes, f.factors, f.scale, f.start, f.weights, f.bias)
         return counts, b"".join(a.astype(a.dtype.newbyteorder("<")).tobytes() for a in arrays)
 
-
-def load(vocabulary: int, grid: tuple[int, int], counts: bytes, tables: bytes) -> LearnedCodec:
-    """Rebuilds a `LearnedCodec` from hostile bytes.
-
-    Raises:
-        CodecError: counts beyond the limits, tables of another size, or numbers that could overflow.
-    """
-    if len(counts) != _COUNTS.size:
-        raise CodecError("the counts are cut short", "codec", "the file is damaged")
-    j, rank, hidden, shift, cap = _COUNTS.unpack(counts)
-    if not (
-        2 <= vocabulary <= MAX_VOCABULARY
-        and j == network.NEIGHBOURS
-        and 1 <= rank <= 64
-        and hidden in range(8, 257, 8)
-        and shift <= 16
-        and cap
-        and j * (vocabulary + 1) * hidden <= _MAX_ROWS
-    ):
-        raise CodecError(
-            f"a network of {j} x {rank} x {hidden} for {vocabulary} ids", "codec", "the file is damaged"
-        )
-    nodes = sum(levels(vocabulary))
-    layout: list[tuple[str, tuple[int, ...]]] = [
-        ("i1", (j, 2)), ("<u2", (vocabulary,)), ("i1", (vocabulary + 1, rank)), ("i1", (j, rank, hidden)),
-        ("<u4", (hidden,)), ("<i2", (hidden,)), ("i1", (nodes, network.FAN, hidden)), ("<i4", (nodes, network.FAN)),
-    ]  # fmt: skip
-    return LearnedCodec(vocabulary, grid, Network(shift, cap, *arrays_of(tables, layout)))
+    @classmethod
+    def load(cls, header: Header, tables: bytes) -> LearnedCodec:
+        """Rebuilds a codec from hostile bytes; see `Codec.load`."""
+        damaged = "codec", "the file is damaged"
+        k = header.vocabulary
+        if len(header.counts) != _COUNTS.size:
+            raise CodecError("the counts are cut short", *damaged)
+        j, rank, hidden, shift, cap = _COUNTS.unpack(header.counts)
+        if not (
+            2 <= k <= MAX_VOCABULARY
+            and j == len(NEIGHBOURS)
+            and 1 <= rank <= 64
+            and hidden in range(8, 257, 8)
+            and shift <= 16
+            and cap
+            and j * (k + 1) * hidden <= _MAX_ROWS
+        ):
+            raise CodecError(f"a network of {j} x {rank} x {hidden} for {k} ids", *damaged)
+        nodes = sum(levels(k))
+        layout: list[tuple[str, tuple[int, ...]]] = [
+            ("i1", (j, 2)), ("<u2", (k,)), ("i1", (k + 1, rank)), ("i1", (j, rank, hidden)),
+            ("<u4", (hidden,)), ("<i2", (hidden,)), ("i1", (nodes, FAN, hidden)), ("<i4", (nodes, FAN)),
+        ]  # fmt: skip
+        return cls(k, header.grid, Network(shift, cap, *arrays_of(tables, layout)), header.rows_per_block)

@@ -15,16 +15,17 @@ from __future__ import annotations
 
 from math import isqrt
 
-import numba as nb
 import numpy as np
 
-from seit.codecs.rans import BITS, VECTOR, U, begin, take
+from seit.codecs.base import BITS
+from seit.codecs.rans import LANES, LOW, SLOTS, WORDS, U, begin, flushed, put, refilled
+from seit.compiled import compiled
 
 NEIGHBOURS = 8
 """How many ids predict the next one."""
 FAN = 8
-LANES = 4
-"""Blocks decoded side by side."""
+_ROW = 16
+"""Entries of a lane in `ends`: a 0, and where the slots of eight children end."""
 MARGIN = 3
 """Neighbours lie at most this many cells away."""
 ABSENT = -(1 << 28)
@@ -45,7 +46,7 @@ _ANY_ORDER = {"reassoc", "contract", "nsz"}
 POWERS = np.array([power_of_minus(i) for i in range(256)], np.int32)
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@compiled(inline=True)
 def _hidden(rows, steps, padded, cell, hidden, shift, cap):
     """Fills the hidden numbers of one cell: its neighbours' rows summed, squared where positive, limited.
 
@@ -68,7 +69,7 @@ def _hidden(rows, steps, padded, cell, hidden, shift, cap):
         hidden[k] = np.int32(min(square, most))
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@compiled(inline=True)
 def _dots(hidden, weights, dots):
     """Fills the eight dot products of `hidden` [H] with a node's weights [FAN, H]; exact."""
     a = b = c = d = e = f = g = h = np.float32(0)
@@ -88,7 +89,7 @@ def _dots(hidden, weights, dots):
     dots[4], dots[5], dots[6], dots[7] = e, f, g, h
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
+@compiled(inline=True)
 def _shares(dots, bias, powers, weight, ends, row):
     """Where the slots of a node's children end, in ends[row : row + FAN]; absent children get none.
 
@@ -97,7 +98,7 @@ def _shares(dots, bias, powers, weight, ends, row):
         bias: int32 [FAN] of the node.
         powers: `POWERS`.
         weight: int32 [FAN], scratch.
-        ends: int16, see `rans.ends_of`.
+        ends: int16, filled.
         row: where the node's begin.
     """
     top = np.int32(ABSENT)
@@ -120,9 +121,9 @@ def _shares(dots, bias, powers, weight, ends, row):
         end = np.int32(end - np.int32(scaled + np.uint32(bias[c] > ABSENT)))
 
 
-@nb.njit(cache=True, nogil=True, fastmath=_ANY_ORDER)
-def intervals(ids, shape, steps, rows, weights, bias, levels, place, shift, cap, powers):
-    """The intervals that code some blocks.
+@compiled(fastmath=_ANY_ORDER)
+def encode(ids, shape, steps, rows, weights, bias, levels, place, shift, cap, powers):
+    """Encodes blocks of equally many rows: finds the interval of each choice, then codes them from the last one on.
 
     Args:
         ids: integers [n, rows * h * w].
@@ -137,17 +138,18 @@ def intervals(ids, shape, steps, rows, weights, bias, levels, place, shift, cap,
         powers: `POWERS`.
 
     Returns:
-        (first, frequency), int64 [n, rows * h * w * D].
+        (words uint16 [W], how many each block has int64 [n]).
     """
     n, cells = ids.shape
     height, width = shape
     depth, wide, size, vocabulary = len(levels), width + 2 * MARGIN, rows.shape[2], rows.shape[1] - 1
-    first = np.zeros((n, cells * depth), np.int64)
-    frequency = np.zeros((n, cells * depth), np.int64)
+    first, frequency = np.zeros(cells * depth, np.int64), np.zeros(cells * depth, np.int64)
+    words, lengths = np.empty(n * (depth * cells + WORDS), np.uint16), np.empty(n, np.int64)
+    at = len(words)
     padded = np.full((height + MARGIN) * wide, vocabulary, np.int64)
     hidden, dots = np.zeros(size, np.float32), np.zeros(FAN, np.float32)
-    weight, ends = np.zeros(FAN, np.int32), np.zeros(1 + FAN, np.int16)
-    for b in range(n):
+    weight, ends = np.zeros(FAN, np.int32), np.zeros(_ROW, np.int16)
+    for b in range(n - 1, -1, -1):
         for i in range(cells):
             j = i % (height * width)
             if j == 0:
@@ -159,18 +161,37 @@ def intervals(ids, shape, steps, rows, weights, bias, levels, place, shift, cap,
                 node = levels[d] + (leaf >> 3)
                 _dots(hidden, weights[node], dots)
                 _shares(dots, bias[node], powers, weight, ends, U(1))
-                first[b, i * depth + d] = ends[leaf & 7]
-                frequency[b, i * depth + d] = ends[1 + (leaf & 7)] - ends[leaf & 7]
+                first[i * depth + d] = ends[leaf & 7]
+                frequency[i * depth + d] = ends[1 + (leaf & 7)] - ends[leaf & 7]
             padded[cell] = ids[b, i]
-    return first, frequency
+        x, end = LOW, at
+        for i in range(cells - 1, -1, -1):
+            x ^= U(place[ids[b, i]])  # see rans
+            for c in range(i * depth + depth - 1, i * depth - 1, -1):
+                x, at = put(x, U(first[c]), U(frequency[c]), words, at)
+        at = flushed(x, words, at)
+        lengths[b] = end - at
+    return words[at:], lengths
 
 
-@nb.njit(cache=True, nogil=True, fastmath=_ANY_ORDER)
+@compiled(inline=True)
+def _take(x, words, at, last, ends, row):
+    """Takes one of eight children out of the state, by ends[row + 1 : row + 9]; see `rans.take`."""
+    slot = np.int16(x & SLOTS)
+    child = U(0)
+    for c in range(1, FAN):
+        child += U(ends[row + U(c)] <= slot)
+    first = U(ends[row + child])
+    x, at = refilled((U(ends[row + child + U(1)]) - first) * (x >> U(BITS)) + (x & SLOTS) - first, words, at, last)
+    return child, x, at
+
+
+@compiled(fastmath=_ANY_ORDER)
 def decode(words, starts, ends, out, shape, steps, rows, weights, bias, levels, id_of, shift, cap, powers):
-    """Decodes whole blocks; arguments as in `rans.decode` and `intervals`.
+    """Decodes whole blocks; arguments as in `tables_coder.decode` and `encode`.
 
-    Never writes outside `out`, whatever the bytes are, nor reads more than a word for each level of an id: an
-    absent child owns no slot, so that the path through the tree ends at a leaf with an id.
+    Never writes outside `out` nor reads outside `words`, whatever they hold: an absent child owns no slot, so that
+    the path through the tree ends at a leaf with an id.
 
     Args:
         id_of: int64 [K], each leaf's id.
@@ -183,7 +204,8 @@ def decode(words, starts, ends, out, shape, steps, rows, weights, bias, levels, 
     depth, wide, size, vocabulary = len(levels), width + 2 * MARGIN, rows.shape[2], rows.shape[1] - 1
     padded = np.empty((LANES, (height + MARGIN) * wide), np.int64)
     hidden, weight = np.zeros((LANES, size), np.float32), np.zeros(FAN, np.int32)
-    dots, tables = np.zeros((LANES, FAN), np.float32), np.full((1 + LANES) * VECTOR, 1 << BITS, np.int16)
+    dots, tables = np.zeros((LANES, FAN), np.float32), np.zeros(LANES * _ROW, np.int16)
+    last = U(len(words) - 1)
     state, at, node = np.zeros(LANES, U), np.zeros(LANES, U), np.zeros(LANES, U)
     good = np.zeros(n, np.bool_)
     for base in range(0, n, LANES):
@@ -203,14 +225,14 @@ def decode(words, starts, ends, out, shape, steps, rows, weights, bias, levels, 
                 for k in range(lanes):
                     _dots(hidden[k], weights[first + node[k]], dots[k])
                 for k in range(lanes):
-                    _shares(dots[k], bias[first + node[k]], powers, weight, tables, U((1 + k) * VECTOR))
+                    _shares(dots[k], bias[first + node[k]], powers, weight, tables, U(k * _ROW + 1))
                 for k in range(lanes):
-                    child, state[k], at[k] = take(state[k], words, at[k], tables, U(1 + k), U(4))
+                    child, state[k], at[k] = _take(state[k], words, at[k], last, tables, U(k * _ROW))
                     node[k] = node[k] * U(FAN) + child
             for k in range(lanes):
                 state[k] ^= node[k]  # see rans
                 padded[k, cell] = id_of[node[k]]
                 out[base + k, i] = id_of[node[k]]
         for k in range(lanes):
-            good[base + k] = state[k] == U(1 << 16) and at[k] == U(ends[base + k])
+            good[base + k] = state[k] == LOW and at[k] == U(ends[base + k])
     return good

@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seit.codecs import rans
-from seit.codecs.base import Array, Codec, arrays_of
+from seit.codecs.base import BITS, MAX_VOCABULARY, Array, Codec, Header, arrays_of
 from seit.errors import CodecError
 
 ONE_STEP = 1024
@@ -67,13 +66,14 @@ class TableCodec(Codec):
         vocabulary: K.
         grid: (h, w).
         fitted: the tables.
+        rows_per_block: see `Codec`.
     """
 
     mode = 1
 
-    def __init__(self, vocabulary: int, grid: tuple[int, int], fitted: Tables) -> None:
-        super().__init__(vocabulary, grid)
-        self.fitted, self.choices = fitted, 2
+    def __init__(self, vocabulary: int, grid: tuple[int, int], fitted: Tables, rows_per_block: int = 0) -> None:
+        super().__init__(vocabulary, grid, rows_per_block)
+        self.fitted = fitted
         groups, within, places = fitted.second_costs.shape
         self.name = "zero-order" if fitted.table_of.size == 1 and within == 1 else "context"
         self.frequencies = frequencies_of(fitted.costs, np.full(len(fitted.costs), groups))
@@ -82,27 +82,63 @@ class TableCodec(Codec):
             fitted.second_costs.reshape(-1, places), np.repeat(present, within)
         )
 
-    def encode_blocks(self, ids: Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        t = self.fitted
-        left, up = neighbours(ids.reshape(-1, *self.grid), self.vocabulary)
-        left, up = t.left_class[left].astype(np.int64), t.up_class[up].astype(np.int64)
-        _, within, places = t.second_costs.shape
-        place = t.place[ids.reshape(left.shape)].astype(np.int64)
-        group, inside = np.divmod(place, places)
-        table = t.table_of[left, up].astype(np.int64)
-        second = group * within + t.table_in[group, t.left_part[group, left], t.up_part[group, up]]
-        frequency = np.stack([self.frequencies[table, group], self.second_frequencies[second, inside]], -1)
-        end = np.stack([self._ends[0][1 + table, group], self._ends[1][1 + second, inside]], -1).astype(np.int64)
-        one = int(len(self.frequencies[0]) == 1)  # a step with but one choice changes nothing
-        first, frequency = (
-            steps[..., one:].reshape(len(ids), (2 - one) * ids.shape[1]) for steps in (end - frequency, frequency)
-        )
-        return rans.encode(first, frequency, place.reshape(ids.shape) & 0xFFFF)
+    def encode_blocks(self, ids: Array) -> tuple[NDArray[np.uint16], NDArray[np.int64]]:
+        from seit.codecs import tables_coder  # numba: only who codes pays for it
+
+        return tables_coder.encode(ids, self._spans)
+
+    def decode_blocks(self, words: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
+        from seit.codecs import tables_coder  # numba: only who decodes pays for it
+
+        if len(self.frequencies) == len(self.second_frequencies) == 1:
+            return tables_coder.decode_one(words, starts, ends, out, self._by_slot)
+        return tables_coder.decode(words, starts, ends, out, self._look_ups)
 
     @cached_property
-    def _ends(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-        """See `rans.ends_of`, of both steps."""
-        return rans.ends_of(self.frequencies), rans.ends_of(self.second_frequencies)
+    def _spans(self) -> Any:
+        """What `tables_coder.encode` looks up."""
+        from seit.codecs import tables_coder
+
+        t = self.fitted
+        groups, within, places = t.second_costs.shape
+        return tables_coder.Spans(
+            *self.grid, 2 if groups > 1 else 1, places.bit_length() - 1, t.place, t.left_class, t.up_class,
+            t.table_of, t.left_part, t.up_part, t.table_in, tables_coder.spans_of(self.frequencies),
+            tables_coder.spans_of(self.second_frequencies).reshape(groups, within, places),
+        )  # fmt: skip
+
+    @cached_property
+    def _by_slot(self) -> NDArray[np.uint64]:
+        """The only table, by slot."""
+        from seit.codecs import tables_coder
+
+        return tables_coder.slots_of(self.second_frequencies[0], self._id_of)
+
+    @cached_property
+    def _look_ups(self) -> Any:
+        """What `tables_coder.decode` looks up."""
+        from seit.codecs import rans, tables_coder
+
+        t, of_group = self.fitted, np.arange(len(self.fitted.second_costs))
+        _, within, places = t.second_costs.shape
+        lefts, ups = t.table_of.shape
+        stride = max(ups, len(of_group))
+        (first, first_words), (second, second_words) = map(
+            rans.trees_of, (self.frequencies, self.second_frequencies)
+        )
+        group_table, left_part = np.zeros((2, lefts, stride), np.uint32)
+        up_part = np.zeros((ups, stride), np.uint8)
+        group_table[:, :ups] = t.table_of.astype(np.uint32) * first_words
+        left_part[:, : len(of_group)] = (of_group * t.table_in.shape[1] + t.left_part.T) * t.table_in.shape[2]
+        up_part[:, : len(of_group)] = t.up_part.T
+        table_in = ((t.table_in + within * of_group[:, None, None]) * second_words).astype(np.uint32)
+        ids = np.append(self._id_of, self.vocabulary).astype(np.uint64)
+        left, up = t.left_class[ids].astype(np.uint64) * np.uint64(stride), t.up_class[ids].astype(np.uint64)
+        known = left << np.uint64(36) | up << np.uint64(18) | ids & np.uint64((1 << 18) - 1)
+        return tables_coder.LookUps(  # type: ignore[call-arg]
+            *self.grid, np.uint64(stride), np.uint64(places.bit_length() - 1), known[-1], first, second,
+            *(a.reshape(-1) for a in (group_table, left_part, up_part, table_in)), known[:-1],
+        )  # fmt: skip
 
     @cached_property
     def _id_of(self) -> NDArray[np.uint32]:
@@ -112,41 +148,6 @@ class TableCodec(Codec):
         id_of[self.fitted.place] = np.arange(self.vocabulary)
         return id_of
 
-    @cached_property
-    def _by_slot(self) -> NDArray[np.uint64] | None:
-        """The table by slot, if there is but one."""
-        if len(self.frequencies) > 1 or len(self.second_frequencies) > 1:
-            return None
-        return rans.slot_table(self.second_frequencies[0], self._id_of)
-
-    @cached_property
-    def _look_ups(self) -> tuple[Any, ...]:
-        """What `rans.decode` takes: one look-up instead of several, and no multiplication to find a row."""
-        t, ends = self.fitted, self._ends
-        groups, within, places = t.second_costs.shape
-        lefts, ups = t.table_of.shape
-        stride = max(ups, groups)
-        table_of = np.zeros((lefts, stride), np.uint16)
-        table_of[:, :ups] = t.table_of + 1
-        left_part, up_part = np.zeros((lefts, stride), np.uint32), np.zeros((ups, stride), np.uint8)
-        of_group = np.arange(groups)
-        left_part[:, :groups] = (of_group * t.table_in.shape[1] + t.left_part.T) * t.table_in.shape[2]
-        up_part[:, :groups] = t.up_part.T
-        table_in = (1 + t.table_in + within * of_group[:, None, None]).astype(np.uint16)
-        left, up = t.left_class.astype(np.uint64) * np.uint64(stride), t.up_class.astype(np.uint64)
-        ids = np.append(self._id_of, self.vocabulary).astype(np.uint64)
-        known = left[ids] << np.uint64(36) | up[ids] << np.uint64(18) | ids & np.uint64((1 << 18) - 1)
-        return (
-            self.grid, int(known[-1]), (stride, places.bit_length() - 1),
-            tuple(rows.shape[1].bit_length() - 1 for rows in ends),
-            *(a.reshape(-1) for a in (table_of, ends[0], left_part, up_part, table_in, ends[1])), known[:-1],
-        )  # fmt: skip
-
-    def decode_blocks(self, words: Array, starts: Array, ends: Array, out: Array) -> NDArray[np.bool_]:
-        if self._by_slot is not None:
-            return rans.decode_one(words, starts, ends, out, self._by_slot)
-        return rans.decode(words, starts, ends, out, *self._look_ups)
-
     def body(self) -> tuple[bytes, bytes]:
         t = self.fitted
         _, m, places = t.second_costs.shape
@@ -155,45 +156,42 @@ class TableCodec(Codec):
         arrays = (steps, *astuple(t)[1:])
         return counts, b"".join(a.astype(a.dtype.newbyteorder("<")).tobytes() for a in arrays)
 
-
-def load(vocabulary: int, grid: tuple[int, int], counts: bytes, tables: bytes) -> TableCodec:
-    """Rebuilds a `TableCodec` from hostile bytes.
-
-    Raises:
-        CodecError: counts beyond the limits, tables of another size, or numbers of things that do not exist.
-    """
-    damaged = "codec", "the file is damaged"
-    if len(counts) != _COUNTS.size:
-        raise CodecError("the counts are cut short", *damaged)
-    log_places, lefts, ups, m, left_parts, up_parts, second_m = _COUNTS.unpack(counts)
-    groups = -(-vocabulary >> log_places)
-    if (
-        not 2 <= vocabulary <= 1 << 18
-        or log_places > 10
-        or groups > 1024
-        or not (lefts and ups and m and left_parts and up_parts and second_m)
-        or max(lefts, ups, left_parts, up_parts, second_m) > 256
-        or max(m, groups * second_m) > _MAX_TABLES
-        or groups * left_parts * up_parts > _MAX_ENTRIES
-        or groups * (m + (second_m << log_places)) > _MAX_ENTRIES
-    ):
-        raise CodecError(f"{m} and {second_m} tables for {groups} groups of {vocabulary} ids", *damaged)
-    layout: list[tuple[str, tuple[int, ...]]] = [
-        ("<u4", (vocabulary,)), ("u1", (vocabulary + 1,)), ("u1", (vocabulary + 1,)), ("<u2", (lefts, ups)),
-        ("u1", (groups, lefts)), ("u1", (groups, ups)), ("u1", (groups, left_parts, up_parts)),
-        ("u1", (m, groups)), ("u1", (groups, second_m, 1 << log_places)),
-    ]  # fmt: skip
-    steps, *others = arrays_of(tables, layout)
-    t = Tables(np.cumsum(steps, dtype=np.uint32), *others)
-    if not np.array_equal(np.sort(t.place), np.arange(vocabulary)):
-        raise CodecError("the ids are out of order", *damaged)
-    bounds = (
-        (t.left_class, lefts), (t.up_class, ups), (t.table_of, m),
-        (t.left_part, left_parts), (t.up_part, up_parts), (t.table_in, second_m),
-    )  # fmt: skip
-    if any(numbers.max() >= bound for numbers, bound in bounds):
-        raise CodecError("a class or table that is not there", *damaged)
-    return TableCodec(vocabulary, grid, t)
+    @classmethod
+    def load(cls, header: Header, tables: bytes) -> TableCodec:
+        """Rebuilds a codec from hostile bytes; see `Codec.load`."""
+        damaged = "codec", "the file is damaged"
+        k = header.vocabulary
+        if len(header.counts) != _COUNTS.size:
+            raise CodecError("the counts are cut short", *damaged)
+        log_places, lefts, ups, m, left_parts, up_parts, second_m = _COUNTS.unpack(header.counts)
+        groups = -(-k >> log_places)
+        if (
+            not 2 <= k <= MAX_VOCABULARY
+            or log_places > 10
+            or groups > 1024
+            or not (lefts and ups and m and left_parts and up_parts and second_m)
+            or max(lefts, ups, left_parts, up_parts, second_m) > 256
+            or max(m, groups * second_m) > _MAX_TABLES
+            or groups * left_parts * up_parts > _MAX_ENTRIES
+            or groups * (m + (second_m << log_places)) > _MAX_ENTRIES
+        ):
+            raise CodecError(f"{m} and {second_m} tables for {groups} groups of {k} ids", *damaged)
+        layout: list[tuple[str, tuple[int, ...]]] = [
+            ("<u4", (k,)), ("u1", (k + 1,)), ("u1", (k + 1,)), ("<u2", (lefts, ups)),
+            ("u1", (groups, lefts)), ("u1", (groups, ups)), ("u1", (groups, left_parts, up_parts)),
+            ("u1", (m, groups)), ("u1", (groups, second_m, 1 << log_places)),
+        ]  # fmt: skip
+        steps, *others = arrays_of(tables, layout)
+        t = Tables(np.cumsum(steps, dtype=np.uint32), *others)
+        if not np.array_equal(np.sort(t.place), np.arange(k)):
+            raise CodecError("the ids are out of order", *damaged)
+        bounds = (
+            (t.left_class, lefts), (t.up_class, ups), (t.table_of, m),
+            (t.left_part, left_parts), (t.up_part, up_parts), (t.table_in, second_m),
+        )  # fmt: skip
+        if any(numbers.max() >= bound for numbers, bound in bounds):
+            raise CodecError("a class or table that is not there", *damaged)
+        return cls(k, header.grid, t, header.rows_per_block)
 
 
 def frequencies_of(costs: NDArray[np.uint8], present: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -208,9 +206,9 @@ def frequencies_of(costs: NDArray[np.uint8], present: NDArray[np.int64]) -> NDAr
     """
     there = np.arange(costs.shape[1]) < present[:, None]
     weights = np.where(there, _QUARTERS[costs & 3] >> (costs >> 2).astype(np.int64), 0)
-    spare = (1 << rans.BITS) - present[:, None]
+    spare = (1 << BITS) - present[:, None]
     frequencies = there + weights * spare // np.maximum(weights.sum(1, keepdims=True), 1)
-    frequencies[np.arange(len(costs)), frequencies.argmax(1)] += (1 << rans.BITS) - frequencies.sum(1)
+    frequencies[np.arange(len(costs)), frequencies.argmax(1)] += (1 << BITS) - frequencies.sum(1)
     return frequencies
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from seit.codecs import rans
-from seit.codecs.base import Array
+from seit.codecs.base import BITS, Array
 from seit.codecs.tables import ONE_STEP, TableCodec, Tables, neighbours
 
 SIZES = (
@@ -91,7 +90,7 @@ def _priced(
     codec = TableCodec(vocabulary, (grid[0], grid[1]), tables)
     bits = 0.0
     for times, frequencies in ((counts, codec.frequencies), (second_counts, codec.second_frequencies)):
-        bits += (times.reshape(frequencies.shape) * (rans.BITS - np.log2(np.maximum(frequencies, 1)))).sum()
+        bits += (times.reshape(frequencies.shape) * (BITS - np.log2(np.maximum(frequencies, 1)))).sum()
     return codec, len(codec.to_bytes()) + bits / 8
 
 

@@ -120,7 +120,8 @@ def random_box(
     """Returns the box that a random resized crop draws, by torchvision's rule.
 
     An area uniform in `scale`, a ratio log-uniform in `ratio`, the first try that fits; if none does, the largest
-    centred box of an allowed ratio. Plain arithmetic, because the augmentations compile this very function.
+    centred box of an allowed ratio. Plain arithmetic, because the augmentations compile this very function
+    (`seit.compiled`).
 
     Args:
         u: uniform numbers [2 tries + 2] of one crop: areas, ratios, row, column.
