@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seit.cli.app import Device, Json, Quiet, app, command_line, print_result
+from seit.cli.app import Device, DryRun, Json, MaxBad, OnError, Quiet, app, command_line, print_result
 
 Source = Annotated[
     str, typer.Argument(help="Images: a folder, tar, Parquet file, list, or an embedded name (sample, photos).")
@@ -22,11 +22,6 @@ Views = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Of random crops.")]
 Codec = Annotated[str, typer.Option(help="auto, zero-order, context or learned.")]
-OnError = Annotated[
-    str,
-    typer.Option(help="Images that cannot be read: fail, skip (OUT.quarantine.jsonl names them) or limit."),
-]
-MaxBad = Annotated[int | None, typer.Option(help="The limit of --on-error limit.", min=0)]
 ImageColumn = Annotated[str | None, typer.Option(help="Column, or WebDataset ending, of the images.")]
 LabelColumn = Annotated[str | None, typer.Option(help="Column, ending or JSON key of the labels.")]
 Classes = Annotated[Path | None, typer.Option(help="Class names, one a line, for labels that are numbers.")]
@@ -68,6 +63,7 @@ def tokenize(
     within: Within = None,
     within_by: WithinBy = "search",
     device: Device = "auto",
+    dry_run: DryRun = False,
     as_json: Json = False,
     silent: Quiet = False,
 ) -> None:
@@ -75,34 +71,14 @@ def tokenize(
 
     Example: seit tokenize photos/ photos.tokens
     """
+    options = {name: value for name, value in locals().items() if name not in ("as_json", "silent")}
     from seit.cli.job import info_text  # here, so that this command is the first to be listed
     from seit.verbs.tokenize import tokenize as verb
 
-    result = verb(
-        source,
-        out,
-        tokenizer=tokenizer,
-        size=size,
-        resize=resize,
-        views=views,
-        seed=seed,
-        codec=codec,
-        on_error=on_error,
-        max_bad=max_bad,
-        image_column=image_column,
-        label_column=label_column,
-        classes=classes,
-        allow_private_hosts=allow_private_hosts,
-        engine=engine,
-        workers=workers,
-        batch=batch,
-        precision=precision,
-        compiled=compiled,
-        within=within,
-        within_by=within_by,
-        device=device,
-        command=command_line(),
-    )
+    result = verb(**options, command=command_line())
+    if dry_run:
+        print_result(result, f"nothing is written; without --dry-run this writes {out}")
+        return
     if "rank" in result:
         print_result(result, f"rank {result['rank']} is done with {result['shards']} shards; the last rank commits")
         return

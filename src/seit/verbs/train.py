@@ -23,10 +23,13 @@ from seit.device import machine, resolve
 from seit.errors import RunError, StoreError, TokenizerError
 from seit.evaluation import accuracy, mean_average_precision
 from seit.files import write_json
-from seit.images import Source, open_source
+from seit.images import Quarantine, Source, open_source
+from seit.images.account import Account
+from seit.images.quarantine import report_path, usable
 from seit.images.sources import EMBEDDED
 from seit.loading import Resident
 from seit.loading.drawn import DrawnPixels
+from seit.loading.labelled import labelled
 from seit.loading.pixels import PixelRows
 from seit.loading.rows import Rows
 from seit.models import Classifier, build
@@ -56,9 +59,12 @@ def train(
     settings: Mapping[str, str] | None = None,
     from_run: str | os.PathLike[str] | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
+    on_error: str = "fail",
+    max_bad: int | None = None,
     device: str = "auto",
     log: Sequence[str] = (),
     command: str = "",
+    account: Account | None = None,
 ) -> dict[str, Any]:
     """Trains a classifier; an interrupted call goes on where it stopped.
 
@@ -71,9 +77,13 @@ def train(
         settings: fields of the recipe to change, as text.
         from_run: a finished run whose weights to start from, on ids or pixels, of the same or other classes.
         tokenizer: the data set's tokenizer, where it is not a bundled one.
+        on_error: "fail" at the first image that cannot be read, "skip" such images, or skip up to a "limit". Those
+            that were skipped are named in OUT.quarantine.jsonl. "skip" also leaves out rows without a label.
+        max_bad: the limit.
         device: auto, cpu, cuda or mps.
         log: "tensorboard" and "wandb" (Weights & Biases) get every line of metrics.jsonl too.
         command: recorded as the command that made it.
+        account: is filled in with what of images was read and what was left out.
 
     Returns:
         run; top1 (and top5), or map for rows of several classes, on the held-out rows if there are any; the same
@@ -90,9 +100,15 @@ def train(
     ranks.join(device)
     out = Path(out)
     _check_kind(data, wanted)
-    opened: Source | TokenDataset = open_source(data) if wanted.input == "pixels" else TokenDataset(data, "train")
+    quarantine = Quarantine(on_error, max_bad)
+    opened: Source | TokenDataset = (
+        open_source(data, account=account) if wanted.input == "pixels" else TokenDataset(data, "train")
+    )
     if not opened.classes:
         raise RunError("has no labels to learn", os.fspath(data), "give images that lie in class folders")
+    if isinstance(opened, Source):
+        opened.account.silent = ranks.rank() > 0
+        opened = usable(opened, quarantine, report_path(out))
     encoder = _tokenizer(opened, tokenizer) if isinstance(opened, TokenDataset) else None
     about = _about(data, opened, wanted) | {"command": command, "versions": _versions()}
     about["recipe_name"] = recipe if isinstance(recipe, str) else "own"
@@ -103,7 +119,8 @@ def train(
     model = _build(wanted, opened, len(about["classes"]))
     if from_run is not None:
         about["transfer"] = start_from(from_run, model, about)
-    rows, held, augment, about["augment"] = _fed(opened, wanted, model, about["preprocessing"], encoder)
+    skip = quarantine.most is None
+    rows, held, augment, about["augment"] = _fed(opened, wanted, model, about["preprocessing"], encoder, skip)
     # Only now: a recipe that cannot be built leaves no folder that the mended one would be refused.
     held_open = contextlib.ExitStack()
     ranks.first(lambda: _begin(out, about, held_open))
@@ -217,11 +234,12 @@ def _fed(
     model: Classifier,
     preprocessing: dict[str, Any],
     encoder: Tokenizer | None,
+    skip: bool,
 ) -> tuple[Rows, Rows | None, Pipeline, str]:
     """Returns the training rows, the held-out ones if there are any, the augmentations and their description."""
     if isinstance(opened, TokenDataset):
-        held = _resident(TokenDataset(opened.path, "val")) if opened.splits.get("val") else None
-        ids = _resident(opened)
+        held = _resident(TokenDataset(opened.path, "val"), skip) if opened.splits.get("val") else None
+        ids = _resident(opened, skip)
         augment = _augment(recipe.augment, recipe, ids.grid, model, encoder and (lambda: _mirror(ids, encoder)))
         return ids, held, augment, str(augment)
     shown = PixelRows(opened, "val", preprocessing) if opened.splits["val"] else None
@@ -282,9 +300,10 @@ def _finished(out: Path, about: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _resident(dataset: TokenDataset) -> TokenRows:
-    """Returns the rows decoded into memory if they are small, else as they are."""
-    return Resident(dataset) if len(dataset) * dataset.manifest.cells * 2 <= _RESIDENT_BYTES else dataset
+def _resident(dataset: TokenDataset, skip: bool) -> TokenRows:
+    """Returns the rows with a label, decoded into memory if they are small, else as they are."""
+    rows = labelled(dataset, os.fspath(dataset.path), skip=skip)
+    return Resident(rows) if len(rows) * dataset.manifest.cells * 2 <= _RESIDENT_BYTES else rows
 
 
 def _tokenizer(dataset: TokenDataset, given: str | os.PathLike[str] | None) -> Tokenizer | None:
