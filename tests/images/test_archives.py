@@ -40,8 +40,8 @@ def unreadable(path):
         try:
             image.read()
         except ImageError as error:
-            reasons[image.name] = error.what
-            assert str(path) in str(error)
+            reasons[image.name], where = error.what, error.where
+    assert where == str(path)
     known = {name: reason for reason, group in source.account.unreadable.items() for name in group.names}
     assert known == reasons
     return reasons

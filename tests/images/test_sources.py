@@ -176,7 +176,9 @@ def test_an_empty_name_is_refused():
 def test_a_folder_without_images_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     said = refusal(tmp_path)
-    assert said.startswith(f"{tmp_path}: no images in it (left out 1 of 1: 1 without a picture's ending (notes.txt))")
+    assert said.startswith(
+        f"{tmp_path}: no images in it (left out 1 of 1: 1 without a picture's ending (notes.txt))"
+    )
     assert "give a folder, tar, zip, table or list of pictures" in said
 
 

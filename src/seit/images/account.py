@@ -35,11 +35,11 @@ class Group:
     folders: Counter[str] = field(default_factory=Counter)
     names: list[str] = field(default_factory=list)
 
-    def add(self, name: str) -> None:
-        """Counts one name, a path with forward slashes."""
+    def add(self, name: str, ending: str | None = None) -> None:
+        """Counts one name, a path with forward slashes; `ending` overrides what follows its last dot."""
         folder, base = posixpath.split(name)
         self.count += 1
-        self.endings[posixpath.splitext(base)[1].lower() or "no ending"] += 1
+        self.endings[ending or posixpath.splitext(base)[1].lower() or "no ending"] += 1
         self.folders[folder or "."] += 1
         if len(self.names) < _EXAMPLES and name not in self.names:
             self.names.append(name)
@@ -48,11 +48,8 @@ class Group:
         """Returns the names of a few, or the commonest endings and folders of many."""
         if self.count <= _EXAMPLES:
             return ", ".join(self.names)
-        endings, folders = (
-            some([f"{name} {count:,}" for name, count in counts.most_common()], 4)
-            for counts in (self.endings, self.folders)
-        )
-        return f"{endings}; in {folders}"
+        counts = (self.endings, self.folders) if self.folders.keys() - {"."} else (self.endings,)
+        return "; in ".join(some([f"{name} {n:,}" for name, n in count.most_common()], 4) for count in counts)
 
     def to_json(self) -> dict[str, Any]:
         """Returns it as JSON-able data, with the 20 commonest endings and folders."""
@@ -114,9 +111,9 @@ class Account:
         """How many files, members and rows there are."""
         return self.images + self.label_files + self.containers + _count(self.left_out)
 
-    def leave(self, reason: str, name: str) -> None:
+    def leave(self, reason: str, name: str, ending: str | None = None) -> None:
         """Counts a file, member or row that is not read."""
-        self.left_out.setdefault(reason, Group()).add(name)
+        self.left_out.setdefault(reason, Group()).add(name, ending)
 
     def note(self, text: str) -> None:
         """Adds a phrase to what is told, once."""
@@ -134,7 +131,7 @@ class Account:
         if self.classes:
             read[0] += f": {splits} ({self.split_rule})"
             read.append(f"{self.classes:,} class{'es' * (self.classes != 1)} by {self.labels}")
-        else:
+        elif self.splits:
             read.append("no labels")
         left, lost = _count(self.left_out), _count(self.unreadable)
         parts = [f"{left:,} of {self.total:,}: {_listed(self.left_out)}" if left else "nothing"]

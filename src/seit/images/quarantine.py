@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,6 +67,18 @@ class Quarantine:
             cure = f"{bad[0].cure}, or go on without it: --on-error skip" if bad[0].cure else "--on-error skip"
             borne = f" (bad image {self.count}, {self.most} are borne)" if self.most else ""
             raise ImageError(f"{bad[0].reason}{borne}", bad[0].name, cure)
+
+
+@contextlib.contextmanager
+def skippable(quarantine: Quarantine) -> Iterator[None]:
+    """Adds to the error of an unreadable image how to go on without it."""
+    try:
+        yield
+    except ImageError as error:
+        if quarantine.most is None or "--on-error" in error.cure:
+            raise
+        cure = "go on without it: --on-error skip"
+        raise ImageError(error.what, error.where, f"{error.cure}, or {cure}" if error.cure else cure) from error
 
 
 def readable(

@@ -50,7 +50,8 @@ def list_shards(root: str, files: list[str], choice: Choice, account: Account) -
                 account.label_files += holder is not None and holder not in used
                 used |= {ending, *filter(None, [holder])}
             for ending in members.keys() - used:
-                account.leave(SECOND if _is_picture(ending) and used else UNUSED, members[ending][0])
+                reason = SECOND if _is_picture(ending) and used else UNUSED
+                account.leave(reason, members[ending][0], f".{ending}")
     listed.by = labels.by
     if not labels.by and choice.label is not None:
         cure = f"give --label-column; {nearest_names(choice.label, account.columns)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,6 +98,10 @@ def by_folders(
         for row in unsorted:
             account.leave(UNSORTED, paths[row])
         rows = sorted_in
+    folders = {parts[row][2].partition("/")[0] for row in sorted_in}
+    forms = Counter(unicodedata.normalize("NFC", folder) for folder in folders)
+    if twice := sorted(name for name, count in forms.items() if count > 1):
+        account.note(f"folders of one name in two Unicode forms are one class: {some(twice)}")
     if strict:
         _check_classes({parts[row][:2] for row in rows}, held, where)
         _check_undecodable({parts[row][:2] for row in rows}, tree, held, files, where, account)

@@ -22,6 +22,7 @@ from seit.errors import StoreError
 from seit.progress import progress
 from seit.store.about import About
 from seit.store.entries import MAX_CELLS, MAX_VOCABULARY
+from seit.store.npy import read_names
 from seit.store.rows import RowTable
 from seit.store.token_rows import hashed
 from seit.store.writer import TokenWriter
@@ -118,7 +119,7 @@ def _arrays(path: Path) -> Iterator[Chunk]:
     if (folder / "labels.npy").exists():
         labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
     if (folder / "names.txt").exists():
-        names = (folder / "names.txt").read_text().splitlines()
+        names = read_names(folder / "names.txt")
     if any(len(column) != len(ids) for column in (labels, names) if column is not None):
         raise ValueError(f"labels.npy or names.txt beside it do not have its {len(ids)} rows")
     for first in range(0, len(ids), _ROWS):
@@ -149,7 +150,7 @@ def _tar(path: Path) -> Iterator[Chunk]:
     rows: dict[str, dict[str, bytes]] = {}
     with tarfile.open(path) as tar:
         for member in tar:
-            key, _, kind = member.name.partition(".")
+            key, _, kind = member.name.rpartition(".")  # keys may hold dots, kinds do not
             if not member.isfile() or kind not in ("npy", "cls", "txt"):
                 continue
             if member.size > 8 * MAX_CELLS + 4096:

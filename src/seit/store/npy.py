@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,5 +98,12 @@ def export_npy(rows: TokenRows, folder: str | os.PathLike[str]) -> list[Path]:
         with files.atomic(folder / "labels.npy") as temporary, open(temporary, "wb") as plain:
             np.save(plain, labels)
         written.append(folder / "labels.npy")
-    files.write_bytes(folder / "names.txt", "".join(f"{name}\n" for name in rows.names(range(len(rows)))).encode())
+    names = (name.replace("\\", "\\\\").replace("\n", "\\n") for name in rows.names(range(len(rows))))
+    files.write_bytes(folder / "names.txt", "".join(f"{name}\n" for name in names).encode())
     return [*written, folder / "names.txt"]
+
+
+def read_names(path: Path) -> list[str]:
+    """Returns the names that `export_npy` wrote, one a line; line breaks in them are spelt out."""
+    lines = path.read_text("utf-8").removesuffix("\n").split("\n")
+    return [re.sub(r"\\([\\n])", lambda found: {"n": "\n"}.get(found[1], found[1]), line) for line in lines]

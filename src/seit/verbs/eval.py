@@ -18,6 +18,7 @@ from seit.evaluation import accuracy, mean_average_precision
 from seit.images import Quarantine, Source, open_source, readable
 from seit.images.account import Account
 from seit.images.columns import read_classes
+from seit.images.quarantine import skippable
 from seit.loading.pixels import PixelRows
 from seit.loading.remap import Remapped
 from seit.models.pipeline import ImageClassifier, load, read_run
@@ -75,7 +76,8 @@ def eval(
     chosen = None if classes is None else _named_classes(classes, model.classes)
     rows: PixelRows | Remapped
     if source is not None:
-        rows = PixelRows(source, split, model.preprocessing, chosen or model.classes, only=chosen is not None)
+        with skippable(quarantine):
+            rows = PixelRows(source, split, model.preprocessing, chosen or model.classes, only=chosen is not None)
         measured = {"split": split, "split_rule": source.split_rule, "all_rows": len(source)}
     else:
         assert tokens is not None
@@ -90,7 +92,9 @@ def eval(
         return logits if chosen is None else logits[:, places.to(logits.device)]
 
     several = isinstance(rows, Remapped) and rows.base.label_kind == "multi"
-    return measured | (mean_average_precision if several else accuracy)(classify, rows, names) | {"classes": names}
+    with skippable(quarantine):
+        found = (mean_average_precision if several else accuracy)(classify, rows, names)
+    return measured | found | {"classes": names}
 
 
 def _opened(

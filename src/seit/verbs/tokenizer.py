@@ -16,7 +16,7 @@ from seit import tokenizers
 from seit.device import resolve
 from seit.errors import TokenizerError
 from seit.images import Quarantine, open_source, readable
-from seit.images.quarantine import report_path
+from seit.images.quarantine import report_path, skippable
 from seit.tokenizers.pyramid import Pyramid
 from seit.tokenizers.recipe import TokenizerRecipe, sides_of, untrained
 from seit.tokenizers.training import train
@@ -70,7 +70,8 @@ def train_tokenizer(
     fitted, held = zip(*(held_out(source) for source in opened), strict=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     snapshot = out.with_suffix(".partial")
-    pyramid = Pyramid(fitted, min(sides_of(recipe, size)), recipe.channels)
+    with skippable(quarantine):
+        pyramid = Pyramid(fitted, min(sides_of(recipe, size)), recipe.channels)
     tokenizer = train(recipe, pyramid, snapshot, name=out.stem, size=size, device=resolve(device))
     # Half the bytes; the rounding comes before the quality is measured, so it is part of the tokenizer.
     tokenizers.save(tokenizer.cpu().half().float(), out.with_suffix(".unreported.safetensors"), {})

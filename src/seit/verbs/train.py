@@ -25,7 +25,7 @@ from seit.evaluation import accuracy, mean_average_precision
 from seit.files import write_json
 from seit.images import Quarantine, Source, open_source
 from seit.images.account import Account
-from seit.images.quarantine import report_path, usable
+from seit.images.quarantine import report_path, skippable, usable
 from seit.images.sources import EMBEDDED
 from seit.loading import Resident
 from seit.loading.drawn import DrawnPixels
@@ -120,7 +120,8 @@ def train(
     if from_run is not None:
         about["transfer"] = start_from(from_run, model, about)
     skip = quarantine.most is None
-    rows, held, augment, about["augment"] = _fed(opened, wanted, model, about["preprocessing"], encoder, skip)
+    with skippable(quarantine):
+        rows, held, augment, about["augment"] = _fed(opened, wanted, model, about["preprocessing"], encoder, skip)
     # Only now: a recipe that cannot be built leaves no folder that the mended one would be refused.
     held_open = contextlib.ExitStack()
     ranks.first(lambda: _begin(out, about, held_open))
@@ -137,7 +138,7 @@ def train(
         found.update(accuracy(whole.classify, held, about["classes"], silent=True))
         return {name: float(found[name]) for name in ("top1", "top5") if name in found}
 
-    with held_open:
+    with held_open, skippable(quarantine):
         values = fit(model, augment, rows, wanted, out, evaluate, device, log)
         return ranks.first(lambda: _finish(out, model, encoder, values, held, found, machine(device)))
 
@@ -302,7 +303,7 @@ def _finished(out: Path, about: dict[str, Any]) -> dict[str, Any] | None:
 
 def _resident(dataset: TokenDataset, skip: bool) -> TokenRows:
     """Returns the rows with a label, decoded into memory if they are small, else as they are."""
-    rows = labelled(dataset, os.fspath(dataset.path), skip=skip)
+    rows = labelled(dataset, f"{dataset.path} (split {dataset.split})", skip=skip)
     return Resident(rows) if len(rows) * dataset.manifest.cells * 2 <= _RESIDENT_BYTES else rows
 
 
