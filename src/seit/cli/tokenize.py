@@ -73,14 +73,17 @@ def tokenize(
     """
     options = {name: value for name, value in locals().items() if name not in ("as_json", "silent")}
     from seit.cli.job import info_text  # here, so that this command is the first to be listed
+    from seit.images.account import Account
     from seit.verbs.tokenize import tokenize as verb
 
-    result = verb(**options, command=command_line())
+    account = Account()
+    result = verb(**options, command=command_line(), account=account)
+    told = {"account": account.to_json()}
     if dry_run:
-        print_result(result, f"nothing is written; without --dry-run this writes {out}")
+        print_result(told, f"nothing is written; without --dry-run this writes {out}")
         return
     if "rank" in result:
         print_result(result, f"rank {result['rank']} is done with {result['shards']} shards; the last rank commits")
         return
     hint = f"\nhint: {result['hint']}" if "hint" in result else ""
-    print_result(result, f"{info_text(result)}{hint}\nwritten to {out}; next: seit train {out} --out RUN")
+    print_result(result | told, f"{info_text(result)}{hint}\nwritten to {out}; next: seit train {out} --out RUN")

@@ -159,14 +159,15 @@ class Account:
         del whole["silent"]
         return whole
 
-    @classmethod
-    def from_json(cls, saved: dict[str, Any]) -> Account:
-        """Returns the account that `to_json` described."""
-        account = cls(**{name: value for name, value in saved.items() if name != "total"})
-        account.unlabelled = Group.from_json(saved["unlabelled"])
-        for name in ("left_out", "unreadable"):
-            setattr(account, name, {reason: Group.from_json(group) for reason, group in saved[name].items()})
-        return account
+    def fill(self, saved: dict[str, Any]) -> Account:
+        """Takes over what `to_json` returned of another account; returns itself."""
+        groups = {
+            name: {reason: Group.from_json(group) for reason, group in saved[name].items()}
+            for name in ("left_out", "unreadable")
+        }
+        plain = {name: value for name, value in saved.items() if name != "total"}
+        vars(self).update(plain | groups | {"unlabelled": Group.from_json(saved["unlabelled"])})
+        return self
 
 
 def some(names: Sequence[str], most: int = _EXAMPLES) -> str:

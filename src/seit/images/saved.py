@@ -58,8 +58,13 @@ def save_listing(source: Source, path: Path, key: str) -> None:
         out.write_table(table)
 
 
-def load_listing(path: str | os.PathLike[str], key: str) -> Source | None:
+def load_listing(path: str | os.PathLike[str], key: str, account: Account | None = None) -> Source | None:
     """Reads a listing, or returns None if there is none, or another than `key` asks for.
+
+    Args:
+        path: the file.
+        key: what it was saved for.
+        account: is filled in with the listing's own.
 
     Raises:
         ImageError: the file is damaged.
@@ -80,7 +85,7 @@ def load_listing(path: str | os.PathLike[str], key: str) -> Source | None:
             table.column("name").to_pylist(),
             _Columns(table),
             table.column("label").to_numpy(),
-            account=Account.from_json(about["account"]),
+            account=(account or Account()).fill(about["account"]),
         )
         source.view_labels = np.zeros((len(source), 0), np.int64)
         if "several" in table.column_names:

@@ -18,6 +18,7 @@ from seit import codecs, tokenizers
 from seit.device import resolve
 from seit.errors import CodecError, ImageError, SeitError, StoreError, nearest_names
 from seit.images import Bad, Facts, Preparation, Quarantine, Views, open_source
+from seit.images.account import Account
 from seit.images.quarantine import bad_of, check_nothing_vanishes, record, report_path, write_report
 from seit.images.saved import load_listing, save_listing
 from seit.progress import progress
@@ -61,6 +62,7 @@ def tokenize(
     device: str = "auto",
     dry_run: bool = False,
     command: str = "",
+    account: Account | None = None,
 ) -> dict[str, Any]:
     """Turns images into a token data set; an interrupted call goes on where it stopped.
 
@@ -90,13 +92,13 @@ def tokenize(
             that was trained on it must have; None keeps every code that occurs.
         within_by: how, see `seit.tokenizers.kept.within`: "search" (the released code's way) or "nearest".
         device: auto, cpu, cuda or mps.
-        dry_run: say what would be read, and write nothing.
+        dry_run: say what would be read, write nothing and return nothing.
         command: recorded as the command that made it.
+        account: is filled in with what was read and what was left out.
 
     Returns:
-        What `seit info` says of it, `account` (see `seit.images.account`), and `hint` where the images are much
-        smaller than the view. A dry run returns the account alone, and a rank of torchrun that is not the last to
-        finish its own `rank` and `shards`.
+        What `seit info` says of it, and `hint` where the images are much smaller than the view. A rank of torchrun
+        that is not the last to finish returns its own `rank` and `shards` instead.
 
     Raises:
         ImageError: no images, one cannot be read, or a class or a split would be lost.
@@ -112,19 +114,19 @@ def tokenize(
         "label_column": label_column,
         "classes": None if classes is None else os.fspath(classes),
     }
-    opened = functools.partial(open_source, source, allow_private_hosts=allow_private_hosts, **columns)
+    account = Account() if account is None else account
+    opened = functools.partial(
+        open_source, source, allow_private_hosts=allow_private_hosts, account=account, **columns
+    )
     if dry_run:
-        account = opened().account
-        account.tell()
-        return {"account": account.to_json()}
+        opened().account.tell()
+        return {}
     kind = resolve(device)
-    loaded = tokenizers.load(tokenizer, rank.device(kind))
-    changed = {"size": size, "resize": resize}
-    loaded.preprocessing = {**loaded.preprocessing, **{k: v for k, v in changed.items() if v is not None}}
+    loaded = _loaded(tokenizer, rank.device(kind), {"size": size, "resize": resize})
     encoder = Encoder(loaded, precision, compiled, _kept(loaded, within, within_by))
     options = {"codec": codec, **settings(encoder)}
     key = _key(source, [columns, allow_private_hosts, views, seed, batch, options])
-    images = load_listing(_partial(out) / _LISTING, key) or opened()
+    images = load_listing(_partial(out) / _LISTING, key, account) or opened()
     images.account.silent = rank.number > 0
     images.account.tell()
     quarantine.foresee(images.account)
@@ -136,7 +138,7 @@ def tokenize(
         if ended is not None:
             return ended
     hint = _hint(out, plan)
-    return describe(out) | {"account": images.account.to_json()} | ({"hint": hint} if hint else {})
+    return describe(out) | ({"hint": hint} if hint else {})
 
 
 def _check(codec: str, engine: str) -> None:
@@ -263,6 +265,14 @@ def _describe_source(header: dict[str, Any], plan: Plan, notes: list[dict[str, A
     # Where shards were encoded by unlike machines, all of them are named.
     found = {name: " | ".join(sorted(values)) for name, values in every.items()}
     header["tokenizer"]["provenance"] = {**found, "batch": str(plan.batch * views.count)}
+
+
+def _loaded(name: str | os.PathLike[str], device: str, changed: dict[str, Any]) -> Tokenizer:
+    """Loads a tokenizer, with what of its preprocessing is to be another."""
+    tokenizer = tokenizers.load(name, device)
+    new = {key: value for key, value in changed.items() if value is not None}
+    tokenizer.preprocessing = {**tokenizer.preprocessing, **new}
+    return tokenizer
 
 
 def _kept(tokenizer: Tokenizer, within: str | os.PathLike[str] | None, way: str) -> Kept | None:
