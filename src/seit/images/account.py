@@ -74,7 +74,7 @@ class Account:
 
     Attributes:
         source: what the user named.
-        images: pictures that are read, also those that turn out to be unreadable.
+        images: pictures that are there to be read, also those that turn out to be unreadable.
         splits: split -> number of its images.
         split_rule: how held-out images were chosen.
         classes: how many.
@@ -120,28 +120,30 @@ class Account:
         if text not in self.notes:
             self.notes.append(text)
 
-    def unread(self, name: str, reason: str) -> None:
-        """Counts an image that cannot be read; details of the reason, in brackets, are dropped."""
-        self.unreadable.setdefault(reason.partition(" (")[0], Group()).add(name)
+    def unread(self, name: str, reason: str, every: bool = False) -> None:
+        """Counts an image that cannot be read, keeping every name if asked; details of the reason are dropped."""
+        group = self.unreadable.setdefault(reason.partition(" (")[0], Group())
+        group.add(name)
+        if every and name not in group.names:
+            group.names.append(name)
 
     def lines(self) -> tuple[str, str]:
-        """Returns what a person reads: what is read, and what is not."""
+        """Returns what a person reads: what there is, and what of it is left out."""
         splits = ", ".join(f"{count:,} {split}" for split, count in self.splits.items())
-        read = [f"{self.images:,} image{'s' * (self.images != 1)} of {self.source}"]
+        known = [f"{self.images:,} image{'s' * (self.images != 1)} of {self.source}"]
         if self.classes:
-            read[0] += f": {splits} ({self.split_rule})"
-            read.append(f"{self.classes:,} class{'es' * (self.classes != 1)} by {self.labels}")
+            known[0] += f": {splits} ({self.split_rule})"
+            known.append(f"{self.classes:,} class{'es' * (self.classes != 1)} by {self.labels}")
         elif self.splits:
-            read.append("no labels")
-        left, lost = _count(self.left_out), _count(self.unreadable)
-        parts = [f"{left:,} of {self.total:,}: {_listed(self.left_out)}" if left else "nothing"]
+            known.append("no labels")
+        groups = self.unreadable | self.left_out
+        reasons = ", ".join(f"{group.count:,} {reason} ({group.text()})" for reason, group in groups.items())
+        lost = [f"{_count(groups):,} of {self.total:,}: {reasons}" if groups else "nothing"]
+        if self.report:
+            lost.append(f"unreadable images are named in {self.report}")
         if self.unlabelled.count and self.classes:
-            parts.append(f"without a label: {self.unlabelled.count:,} ({self.unlabelled.text()})")
-        if lost:
-            report = f", all named in {self.report}" if self.report else ""
-            parts.append(f"cannot be read: {_listed(self.unreadable)}{report}")
-        read_line = "; ".join(filter(None, [*read, *self.notes]))
-        return shown(f"read {read_line}"), shown(f"left out {'; '.join(parts)}")
+            lost.append(f"without a label: {self.unlabelled.count:,} ({self.unlabelled.text()})")
+        return shown(f"found {'; '.join([*known, *self.notes])}"), shown(f"left out {'; '.join(lost)}")
 
     def tell(self) -> None:
         """Prints the two lines on standard error; after `quiet()` only where a user may miss something."""
@@ -177,7 +179,3 @@ def some(names: Sequence[str], most: int = _EXAMPLES) -> str:
 
 def _count(groups: dict[str, Group]) -> int:
     return sum(group.count for group in groups.values())
-
-
-def _listed(groups: dict[str, Group]) -> str:
-    return ", ".join(f"{group.count:,} {reason} ({group.text()})" for reason, group in groups.items())

@@ -291,8 +291,10 @@ def _fill(account: Account, source: Source, by: str) -> None:
         missing = source.labels < 0 if not source.view_labels.shape[1] else (source.view_labels < 0).any(1)
         for row in np.flatnonzero(missing):
             account.unlabelled.add(source.names[row])
-    elif by and not source.classes:
+    if by and not source.classes:
         account.note(f"nothing but missing labels in {by}")
+    elif not by and account.columns:
+        account.note(f"no labels among {some(account.columns, 8)}: name one by --label-column")
     for name, place in zip(source.names, source.places, strict=True) if isinstance(source.places, list) else ():
         if place.how == "broken":
             account.unread(name, place.inner)

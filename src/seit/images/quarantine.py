@@ -108,15 +108,16 @@ def readable(
     if quarantine.most == 0:
         return list(sources)
     bad = [_unreadable(source, source.split(split), quarantine, channels) for source in sources]
+    for source, by_place in zip(sources, bad, strict=True):
+        check_nothing_vanishes(source, [one.name for one in by_place.values()])
     if report is not None:
-        write_report(report, [one for found in bad for one in found.values()])
+        write_report(report, [one for by_place in bad for one in by_place.values()])
     whole = []
-    for source, found in zip(sources, bad, strict=True):
-        check_nothing_vanishes(source, [one.name for one in found.values()])
-        record(list(found.values()), source.account, report)
-        if found:
+    for source, by_place in zip(sources, bad, strict=True):
+        record(list(by_place.values()), source.account, report)
+        if by_place:
             source.account.tell()
-            source = source.take([place for place in range(len(source)) if place not in found])
+            source = source.take([place for place in range(len(source)) if place not in by_place])
         whole.append(source)
     return whole
 
@@ -128,9 +129,9 @@ def _unreadable(source: Source, places: range, quarantine: Quarantine, channels:
         for start in range(0, len(places), _CHECKED):
             part = places[start : start + _CHECKED]
             reasons = pool.map(lambda place: _check(source[place], channels), part)
-            found = {place: reason for place, reason in zip(part, reasons, strict=True) if reason is not None}
-            quarantine.add(list(found.values()))
-            bad |= found
+            more = {place: reason for place, reason in zip(part, reasons, strict=True) if reason is not None}
+            quarantine.add(list(more.values()))
+            bad |= more
             bar.update(len(part))
     return bad
 
@@ -147,7 +148,7 @@ def _check(image: Image, channels: int) -> Bad | None:
 
 
 def check_nothing_vanishes(source: Source, bad: Sequence[str]) -> None:
-    """Refuses to go on where all images of a class or a split are unreadable.
+    """Refuses to go on where all images of a split, or all training images of a class, are unreadable.
 
     Args:
         source: the listed images.
@@ -159,25 +160,25 @@ def check_nothing_vanishes(source: Source, bad: Sequence[str]) -> None:
     if not bad:
         return
     gone = {*bad}
-    kept = [position for position, name in enumerate(source.names) if name not in gone]
-    if not kept:
+    kept = np.array([name not in gone for name in source.names])
+    if not kept.any():
         raise ImageError(f"none of {len(source)} images can be read", source.name, "check the files")
-    for split in ("train", "val"):
-        if source.splits[split] and not any(position in source.split(split) for position in kept):
+    for split, count in source.splits.items():
+        span = source.split(split)
+        if count and not kept[span.start : span.stop].any():
             raise ImageError(f"no image of the split {split} can be read", source.name, "replace some of them")
-    lost = {*source.labels.tolist()} - {*source.labels[kept].tolist()} - {-1}
+    trained = slice(source.train or len(source))
+    lost = {*source.labels[trained].tolist()} - {*source.labels[trained][kept[trained]].tolist()} - {-1}
     if lost:
-        name = source.classes[min(lost)]
-        raise ImageError(
-            f"no image of the class {name} can be read", source.name, "replace some, or remove the class"
-        )
+        what = f"no image of the class {source.classes[min(lost)]} can be read"
+        raise ImageError(what, source.name, "replace some of them, or remove the class")
 
 
 def record(bad: Sequence[Bad], account: Account, report: Path | None) -> None:
-    """Writes into an account which images cannot be read, and where all of them are named."""
+    """Writes into an account which images cannot be read: all of them where no report names them."""
     account.unreadable.clear()
     for one in bad:
-        account.unread(one.name, one.reason)
+        account.unread(one.name, one.reason, every=report is None)
     account.report = os.fspath(report) if bad and report is not None else ""
 
 
@@ -189,6 +190,7 @@ def write_report(report: Path, bad: Sequence[Bad]) -> None:
     if not bad:
         report.unlink(missing_ok=True)
         return
+    report.parent.mkdir(parents=True, exist_ok=True)
     rows = [{"name": one.name, "reason": one.reason, "bytes": one.bytes, "hash": f"{one.hash:016x}"} for one in bad]
     files.write_bytes(report, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
@@ -233,6 +235,6 @@ def usable(source: Source, quarantine: Quarantine, report: Path) -> Source:
     return readable([source], quarantine, report=report)[0]
 
 
-def bad_of(found: Sequence[Facts | Bad]) -> list[Bad]:
+def bad_of(facts: Sequence[Facts | Bad]) -> list[Bad]:
     """Returns the unreadable ones."""
-    return [one for one in found if isinstance(one, Bad)]
+    return [one for one in facts if isinstance(one, Bad)]

@@ -64,7 +64,7 @@ def has_labels(archive: dict[str, Place]) -> bool:
     samples = _samples(archive, Account())
     usual = {"json", *LABELS}
     return any(
-        _kinds(members, ending.rpartition(".")[0]) & usual
+        (_kinds(members, "") | _kinds(members, ending.rpartition(".")[0])) & usual
         for _, members in samples
         for ending in members
         if _is_picture(ending)

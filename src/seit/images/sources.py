@@ -13,7 +13,7 @@ from pathlib import Path
 
 from seit.errors import ImageError, nearest_names
 from seit.images.account import OTHER, OTHER_KIND, Account
-from seit.images.columns import IMAGES, LABELS, SPLITS, Choice, Label, label_of, pick, read_classes, split_of
+from seit.images.columns import IMAGES, LABELS, SPLITS, Choice, label_of, pick, plain, read_classes, split_of
 from seit.images.listed import Listed, Source, arrange
 from seit.images.listing import TABLES, Files, list_archive, list_folder
 from seit.images.places import Place, is_remote, joined
@@ -125,10 +125,14 @@ def _list_tree(root: str, choice: Choice, account: Account, strict: bool) -> Lis
         raise ImageError(f"holds {len(files.names):,} pictures and also {shards[0]}", root, cure)
     else:
         listed = Listed(names=sorted(files.names), files=lambda names: _FilePlaces(root, names, files.broken))
+        listed.labels = [None] * len(listed.names)
         left = {*inside, *files.tars, *others}
-        joined_tables = set() if several else _join_tables(listed, root, others, choice, account)
-        left -= joined_tables
-        if not joined_tables:
+        listed.splits = [tree.part(name)[0] or None for name in listed.names]
+        labelling = set[str]()
+        if len(tree.classes(files.names)) < 2:
+            labelling = _join_tables(listed, root, others, choice, account)
+        left -= labelling
+        if not labelling:
             listed = by_folders(listed, listed.names, tree, root, account, strict, files)
     for name in sorted(left):
         account.leave(OTHER_KIND, name)
@@ -172,37 +176,40 @@ def _join_tables(listed: Listed, root: str, tables: list[str], choice: Choice, a
     """
     bases = [posixpath.basename(name) for name in listed.names]
     unique = len({*bases}) == len(bases)
-    labels, splits = dict[int, Label](), dict[int, str | None]()
     used = set[str]()
     for name in tables:
-        table = Table(joined(root, name))
+        table, above = Table(joined(root, name)), posixpath.dirname(name) + "/" if "/" in name else ""
         columns = [column for column in table.names if column not in table.pictures]
-        key = pick(columns, choice.image, IMAGES, "--image-column", table.path)
         label = pick(columns, choice.label, LABELS, "--label-column", table.path)
-        if key is None or label is None:
-            continue
-        split = pick(columns, None, SPLITS, "", table.path)
-        rows = {str(cell).replace("\\", "/").removeprefix("./"): row for row, cell in enumerate(table.column(key))}
-        cells, parts = table.column(label), table.column(split) if split else [None] * table.rows
-        above = posixpath.dirname(name) + "/" if "/" in name else ""
-        for place, picture in enumerate(listed.names):
-            if not picture.startswith(above):
+        for column in columns if label is not None else ():
+            if column != choice.image and (choice.image is not None or plain(column) not in IMAGES):
                 continue
-            path = picture[len(above) :]
-            keys = [path, posixpath.splitext(path)[0]]
-            keys += [bases[place], posixpath.splitext(bases[place])[0]] if unique else []
-            row = next((rows[one] for one in keys if one in rows), None)
-            if row is not None:
-                labels[place] = label_of(cells[row], table.where(row, label), table.class_names(label))
-                splits[place] = split_of(parts[row], table.where(row, split or ""))
+            rows = {
+                str(one).replace("\\", "/").removeprefix("./"): row for row, one in enumerate(table.column(column))
+            }
+            matching: dict[int, int] = {}
+            for place, picture in enumerate(listed.names):
+                path, base = picture.removeprefix(above), bases[place] if unique else picture
+                keys = (path, posixpath.splitext(path)[0], base, posixpath.splitext(base)[0])
+                row = next((rows[key] for key in keys if key in rows), None)
+                if row is not None and picture.startswith(above):
+                    matching[place] = row
+            if matching:
+                _take_labels(listed, table, label, matching)
+                listed.by = f"column {label!r} of {name}"
                 used.add(name)
-        if name in used:
-            listed.by = f"column {label!r} of {name}"
-            account.label_files += 1
-    if used:
-        listed.labels = [labels.get(place) for place in range(len(listed.names))]
-        listed.splits = [splits.get(place) for place in range(len(listed.names))]
+                break
+    account.label_files += len(used)
     return used
+
+
+def _take_labels(listed: Listed, table: Table, label: str | None, matching: dict[int, int]) -> None:
+    """Gives pictures the labels, and splits if it has any, of rows of a table."""
+    split = pick(table.names, None, SPLITS, "", table.path)
+    cells, parts, names = table.column(label), table.column(split), table.class_names(label)
+    for place, row in matching.items():
+        listed.labels[place] = label_of(cells[row], table.where(row, label), names)
+        listed.splits[place] = split_of(parts[row], table.where(row, split)) or listed.splits[place]
 
 
 def _embedded(name: str) -> tuple[str, list[str]]:

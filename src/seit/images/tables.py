@@ -115,8 +115,6 @@ def list_tables(root: str, files: list[str], choice: Choice, account: Account) -
             account.leave(BLANK, name)
         if table.rows:
             _add_rows(listed, table, name, choice, account)
-    if not listed.by and listed.names and account.columns:
-        account.note(f"no column of labels among {some(account.columns, 8)}: name one by --label-column")
     return listed
 
 
@@ -140,7 +138,8 @@ def _add_rows(listed: Listed, table: Table, name: str, choice: Choice, account: 
         if inside:
             key, place = f"{name}/{row:06d}", Place("row", table.path, image, row)
         else:
-            key, place = str(path), _place(path, table, row, image, choice)
+            place = _place(path, table, row, image, choice)
+            key = place.inner
         class_or_classes = label_of(cell, table.where(row, label), names)
         listed.add(key, place, class_or_classes, split_of(part, table.where(row, split)) or by_name)
     _add_views(listed, table)
