@@ -44,6 +44,10 @@ class Group:
         if len(self.names) < _EXAMPLES and name not in self.names:
             self.names.append(name)
 
+    def first(self) -> str:
+        """Returns the first names."""
+        return ", ".join(self.names) + (", ..." if self.count > len(self.names) else "")
+
     def text(self) -> str:
         """Returns the names of a few, or the commonest endings and folders of many."""
         if self.count <= _EXAMPLES:
@@ -142,7 +146,7 @@ class Account:
         if self.report:
             lost.append(f"unreadable images are named in {self.report}")
         if self.unlabelled.count and self.classes:
-            lost.append(f"without a label: {self.unlabelled.count:,} ({self.unlabelled.text()})")
+            lost.append(f"without a label: {self.unlabelled.count:,} ({self.unlabelled.first()})")
         return shown(f"found {'; '.join([*known, *self.notes])}"), shown(f"left out {'; '.join(lost)}")
 
     def tell(self) -> None:

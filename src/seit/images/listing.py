@@ -131,8 +131,8 @@ def _add_file(files: Files, path: str, entry: os.DirEntry[str], by_content: bool
     name, is_text = recordable(path)
     before, reason = len(files.names), reason_to_leave(name)
     ending = os.path.splitext(name)[1].lower()
-    looked_into = by_content or not _ORDINARY.fullmatch(ending)
-    if reason is OTHER and looked_into and entry.is_file() and opens(entry.path):
+    odd = by_content if _ORDINARY.fullmatch(ending) else reason is OTHER
+    if reason not in (None, HIDDEN) and odd and ending not in _CAMERAS and entry.is_file() and opens(entry.path):
         files.names.append(name)
     else:
         files.add(name, account)

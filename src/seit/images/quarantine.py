@@ -228,7 +228,7 @@ def usable(source: Source, quarantine: Quarantine, report: Path) -> Source:
         raise ImageError("gives several classes of an image", source.name, "tokenize it, and train on the ids")
     unknown = 0 if source.view_labels.shape[1] or not source.classes else int((source.labels < 0).sum())
     if unknown and quarantine.most is not None:
-        what = f"{unknown:,} of {len(source):,} images have no label ({source.account.unlabelled.text()})"
+        what = f"{unknown:,} of {len(source):,} images have no label ({source.account.unlabelled.first()})"
         raise ImageError(what, source.name, "label them, or leave them out: --on-error skip")
     if unknown:
         source = source.take(np.flatnonzero(source.labels >= 0).tolist())

@@ -133,7 +133,7 @@ def _pictures(path: str, account: Account) -> list[Image]:
         for name, reason in files.broken.items():
             account.unread(os.path.join(path, name), reason)
         return [Image(os.path.join(path, name), "val", -1, place) for name, place in places]
-    if not os.path.exists(path):
+    if not os.path.lexists(path):
         raise ImageError("no such file or folder", path, "check the path")
     if path.lower().endswith((".tar", ".zip", *TABLES)):
         source = open_source(path, for_training=False)
