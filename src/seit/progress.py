@@ -22,6 +22,12 @@ def quiet(on: bool = True) -> None:
     _quiet = on
 
 
+def say(*lines: str, always: bool = False) -> None:
+    """Prints lines on standard error; after `quiet()` only those that have to be seen all the same."""
+    if always or not _quiet:
+        print(*lines, sep="\n", file=sys.stderr, flush=True)
+
+
 class progress:
     """Counts the parts of one long step as they are done.
 

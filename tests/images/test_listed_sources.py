@@ -82,7 +82,7 @@ def test_a_table_of_plain_bytes_and_text_labels_by_the_names_of_its_columns(tmp_
     source = open_source(tmp_path / "x.parquet", image_column="pixels", label_column="kind")
     found = {(source.classes[image.label], image.read()) for image in source}
     assert found == {(label, png(n)) for label, n in TRAIN}
-    with pytest.raises(ImageError, match=r"x\.parquet: has no column 'pixel' of images; .*'pixels'"):
+    with pytest.raises(ImageError, match=r"x\.parquet: has no column 'pixel'; .*'pixels'"):
         open_source(tmp_path / "x.parquet", image_column="pixel")
 
 
@@ -179,8 +179,8 @@ def test_a_list_gives_views_and_a_label_of_each(tmp_path):
         ("a.csv", "", "no images"),
         (
             "a.csv",
-            "picture,label\n1.png,a\n",
-            "line 2: has none of the columns image, path, url; give --image-column",
+            "what,label\n1.png,a\n",
+            "has no column of pictures, paths or URLs; give --image-column; its columns are what, label",
         ),
         ("a.csv", "path,label\n,a\n", "line 2: has no path"),
         ("a.csv", "path\n1.png\n1.png\n", "lists 1.png twice"),
@@ -190,10 +190,15 @@ def test_a_list_gives_views_and_a_label_of_each(tmp_path):
         ("a.csv", "path\nsimplecache::http://10.0.0.1/1.png\n", "neither a path nor an http(s) URL"),
         ("a.jsonl", '{"path": \n', "line 1: is no JSON"),
         ("a.jsonl", "[1]\n", "line 1: is no JSON object"),
-        ("a.jsonl", '{"path": "1.png", "label": 1.5}\n', "line 1: '1.5' is no text"),
+        ("a.jsonl", '{"path": "1.png", "label": 1.5}\n', "line 1, column 'label': 1.5 is not a class"),
         ("a.jsonl", '{"path": "1.png", "boxes": [[0, 0, 0, 4]]}\n', "line 1: its boxes"),
         ("a.jsonl", '{"path": "1.png", "boxes": [[0, 0, 1, 4]], "flips": [1]}\n', "line 1: its flips"),
-        ("a.jsonl", '{"path": "1.png", "label": ["a"]}\n{"path": "2.png", "label": ["a", "b"]}\n', "other numbers"),
+        (
+            "a.jsonl",
+            '{"path": "1.png", "boxes": [[0, 0, 1, 1], [0, 0, 2, 2]], "label": ["a"]}\n'
+            '{"path": "2.png", "boxes": [[0, 0, 1, 1], [0, 0, 2, 2]], "label": ["a", "b"]}\n',
+            "other numbers",
+        ),
     ],
 )
 def test_lists_that_say_no_sense_are_refused_with_the_line(name, text, said, tmp_path):

@@ -175,7 +175,11 @@ def test_an_empty_name_is_refused():
 
 def test_a_folder_without_images_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    assert refusal(tmp_path) == f"{tmp_path}: no images in it; give a folder, tar or zip of pictures"
+    said = refusal(tmp_path)
+    assert said.startswith(
+        f"{tmp_path}: no images in it (left out 1 of 1: 1 without a picture's ending (notes.txt))"
+    )
+    assert "give a folder, tar, zip, table or list of pictures" in said
 
 
 def test_a_class_in_one_split_only_is_refused_by_name(tmp_path):
@@ -183,16 +187,33 @@ def test_a_class_in_one_split_only_is_refused_by_name(tmp_path):
     assert "class emu: images in train but none in val" in refusal(tmp_path)
 
 
-def test_a_broken_link_is_refused_when_listing(tmp_path):
+def unreadable(tmp_path):
+    """Returns name -> why of the images that cannot be read; the account knows of each before it is."""
+    source, reasons = open_source(tmp_path), {}
+    for image in source:
+        try:
+            image.read()
+        except ImageError as error:
+            reasons[image.name] = error.what
+    known = {name for group in source.account.unreadable.values() for name in group.names}
+    assert known == {*reasons}
+    assert source.account.total == len(source)
+    return reasons
+
+
+def test_a_broken_link_is_listed_and_cannot_be_read(tmp_path):
     make_folder(tmp_path, TREE)
     (tmp_path / "train/cat/gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    assert "train/cat/gone.jpg: not a regular file" in refusal(tmp_path)
+    assert unreadable(tmp_path) == {"train/cat/gone.jpg": "not a regular file (a broken link?)"}
 
 
 def test_a_pipe_named_like_a_picture_does_not_hang(tmp_path):
     make_folder(tmp_path, TREE)
     os.mkfifo(tmp_path / "train/cat/pipe.jpg")
-    assert "not a regular file" in refusal(tmp_path)
+    assert list(unreadable(tmp_path)) == ["train/cat/pipe.jpg"]
+    (tmp_path / "list.csv").write_text("path\ntrain/cat/pipe.jpg\n")
+    with pytest.raises(ImageError, match="not a regular file"):
+        open_source(tmp_path / "list.csv")[0].read()
 
 
 def test_a_link_back_up_is_refused_not_followed_for_ever(tmp_path):
@@ -201,14 +222,14 @@ def test_a_link_back_up_is_refused_not_followed_for_ever(tmp_path):
     assert "leads back to a folder above it" in refusal(tmp_path)
 
 
-def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+def test_a_name_that_is_not_utf8_is_spelt_out_and_cannot_be_read(tmp_path):
     make_folder(tmp_path, TREE)
     try:
         with open(os.fsencode(tmp_path) + b"/train/cat/\xff.jpg", "wb"):
             pass
     except OSError:
         pytest.skip("this file system takes only UTF-8 names")
-    assert "is not UTF-8; rename the file" in refusal(tmp_path)
+    assert unreadable(tmp_path) == {"train/cat/\\xff.jpg": "its name is not UTF-8"}
 
 
 def test_a_file_that_vanishes_after_listing_is_named(tmp_path):

@@ -8,9 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seit.errors import ImageError
-from seit.images.splits import BY_FOLDERS, BY_HASH, UNSPLIT, arrange, held_out
+from seit.images.account import OTHER_SPLIT, UNSORTED, Account
+from seit.images.listed import BY_HASH, UNSPLIT, Listed, arrange, held_out
+from seit.images.listing import Files
+from seit.images.places import Place
+from seit.images.splits import BY_FOLDERS, Tree, by_folders
 
 NAMES = st.lists(st.text("abc/XYZ0129é_", min_size=1, max_size=12), min_size=1, max_size=60, unique=True)
+
+
+def arranged(names, archive=False):
+    """Returns the source that a tree of these pictures makes."""
+    account, ordered = Account(), sorted(names)
+    listed = Listed(names=ordered, places=[Place("file", "", name) for name in ordered])
+    tree = Tree.of(ordered, 1 if archive else 2)
+    return arrange(by_folders(listed, ordered, tree, "my/tree", account, True, Files()), "my/tree", None, account)
 
 
 def fraction(name):
@@ -64,8 +76,8 @@ def test_about_five_percent_are_held_out():
 
 def test_class_folders_without_a_split_are_split_by_hash_per_class():
     names = [f"{label}/{number}.jpg" for label in ("cat", "dog") for number in range(100)] + ["one/1.jpg"]
-    rows = arrange(names, "src")
-    assert (rows.rule, rows.classes) == (BY_HASH, ["cat", "dog", "one"])
+    rows = arranged(names)
+    assert (rows.split_rule, rows.classes) == (BY_HASH, ["cat", "dog", "one"])
     val = set(rows.names[rows.train :])
     assert val == held_out(names[:100]) | held_out(names[100:200])
     assert "one/1.jpg" in rows.names[: rows.train]
@@ -74,56 +86,66 @@ def test_class_folders_without_a_split_are_split_by_hash_per_class():
 @pytest.mark.parametrize("prefix", ["train/", "wrap/", "wrap/train/", "a/b/Train/"])
 def test_folders_above_the_classes_do_not_change_the_hash_split(prefix):
     bare = [f"{label}/{number}.jpg" for label in ("cat", "dog") for number in range(100)]
-    plain, below = arrange(bare, "src"), arrange([prefix + name for name in bare], "src")
+    plain, below = arranged(bare), arranged([prefix + name for name in bare])
     assert [name.removeprefix(prefix) for name in below.names] == plain.names
     assert below.train == plain.train
     assert below.classes == ["cat", "dog"]
-    assert below.rule == BY_HASH
+    assert below.split_rule == BY_HASH
 
 
 @pytest.mark.parametrize("folder", ["val", "valid", "validation", "test", "Test"])
 def test_train_and_a_held_out_folder_are_found_by_name(folder):
     names = [f"{split}/{label}/1.jpg" for split in ("train", folder) for label in ("b", "a")]
-    rows = arrange(names, "src")
+    rows = arranged(names)
     assert rows.names == ["train/a/1.jpg", "train/b/1.jpg", f"{folder}/a/1.jpg", f"{folder}/b/1.jpg"]
     assert rows.labels.tolist() == [0, 1, 0, 1]
-    assert (rows.train, rows.rule) == (2, BY_FOLDERS)
+    assert (rows.train, rows.split_rule) == (2, BY_FOLDERS)
 
 
 def test_val_goes_before_test_and_the_test_folder_is_left_alone():
-    rows = arrange([f"{split}/a/1.jpg" for split in ("test", "train", "val")], "src")
+    rows = arranged([f"{split}/a/1.jpg" for split in ("test", "train", "val")])
     assert rows.names == ["train/a/1.jpg", "val/a/1.jpg"]
+    assert rows.account.left_out[OTHER_SPLIT].names == ["test/a/1.jpg"]
+
+
+def test_a_few_pictures_in_no_class_folder_are_left_out_and_named():
+    sorted_in = [f"data/{label}/{number}.jpg" for label in ("cat", "dog") for number in range(4)]
+    rows = arranged([*sorted_in, "data/2.jpg", "3.jpg"])
+    assert sorted(rows.names) == sorted_in
+    assert rows.classes == ["cat", "dog"]
+    assert sorted(rows.account.left_out[UNSORTED].names) == ["3.jpg", "data/2.jpg"]
+    assert rows.account.total == 10
 
 
 def test_a_held_out_folder_alone_is_all_held_out():
-    rows = arrange(["test/a/1.jpg", "test/b/1.jpg"], "src")
-    assert (rows.train, rows.classes, rows.rule) == (0, ["a", "b"], BY_FOLDERS)
+    rows = arranged(["test/a/1.jpg", "test/b/1.jpg"])
+    assert (rows.train, rows.classes, rows.split_rule) == (0, ["a", "b"], BY_FOLDERS)
 
 
 def test_a_class_may_be_called_train():
     names = [f"{label}/{number}.jpg" for label in ("bus", "train", "test") for number in range(2)]
-    rows = arrange(names, "src")
-    assert (rows.classes, len(rows.names), rows.rule) == (["bus", "test", "train"], 6, BY_HASH)
+    rows = arranged(names)
+    assert (rows.classes, len(rows.names), rows.split_rule) == (["bus", "test", "train"], 6, BY_HASH)
 
 
 def test_pictures_in_no_folder_have_no_labels_and_are_not_split():
-    rows = arrange(["b.jpg", "a.jpg"], "src")
+    rows = arranged(["b.jpg", "a.jpg"])
     assert (rows.names, rows.labels.tolist(), rows.train) == (["a.jpg", "b.jpg"], [-1, -1], 2)
-    assert (rows.classes, rows.rule) == ([], UNSPLIT)
+    assert (rows.classes, rows.split_rule) == ([], UNSPLIT)
 
 
 def test_unlabelled_pictures_may_have_split_folders():
-    rows = arrange(["train/1.jpg", "val/2.jpg"], "src")
-    assert (rows.labels.tolist(), rows.train, rows.classes, rows.rule) == ([-1, -1], 1, [], BY_FOLDERS)
+    rows = arranged(["train/1.jpg", "val/2.jpg"])
+    assert (rows.labels.tolist(), rows.train, rows.classes, rows.split_rule) == ([-1, -1], 1, [], BY_FOLDERS)
 
 
 def test_one_folder_is_a_class_in_a_folder_and_a_wrapper_in_an_archive():
-    assert arrange(["cat/1.jpg", "cat/2.jpg"], "src").classes == ["cat"]
-    assert arrange(["photos/1.jpg", "photos/2.jpg"], "x.tar", archive=True).classes == []
+    assert arranged(["cat/1.jpg", "cat/2.jpg"]).classes == ["cat"]
+    assert arranged(["photos/1.jpg", "photos/2.jpg"], archive=True).classes == []
 
 
 def test_a_picture_deeper_down_belongs_to_the_first_folder():
-    assert arrange(["cat/a/b/1.jpg", "dog/1.jpg"], "src").classes == ["cat", "dog"]
+    assert arranged(["cat/a/b/1.jpg", "dog/1.jpg"]).classes == ["cat", "dog"]
 
 
 @pytest.mark.parametrize(
@@ -132,13 +154,15 @@ def test_a_picture_deeper_down_belongs_to_the_first_folder():
         (["train/cat/1.jpg", "train/dog/1.jpg", "val/cat/1.jpg"], "class dog: images in train but none in val"),
         (["train/cat/1.jpg", "val/dog/1.jpg", "val/cat/1.jpg"], "class dog: images in val but none in train"),
         ([f"train/{c}/1.jpg" for c in "abcde"] + ["val/a/1.jpg"], "class b, c, d and 1 more: images in train"),
-        (["cat/1.jpg", "dog/1.jpg", "2.jpg"], "1 pictures lie beside class folders, e.g. 2.jpg"),
+        (["cat/1.jpg", "dog/1.jpg", "2.jpg", "3.jpg", "4.jpg"], "3 pictures lie beside class folders, e.g. 2.jpg"),
+        (["cat/1.jpg", "cat/2.jpg", "3.jpg"], "1 pictures lie beside class folders, e.g. 3.jpg"),
+        (["train/a/1.jpg", "train/b/1.jpg", "test/1.jpg"], "test holds 1 pictures in no class folder"),
         ([], "no images in it"),
     ],
 )
 def test_trees_that_would_need_a_guess_are_refused(names, said):
     with pytest.raises(ImageError) as caught:
-        arrange(names, "my/tree")
+        arranged(names)
     assert str(caught.value).startswith("my/tree: ")
     assert said in str(caught.value)
 
@@ -149,7 +173,7 @@ def test_any_tree_is_arranged_or_refused(parts, data):
     names = sorted({"/".join([*path, "p.jpg"]) for path in [*more, parts]})
     random.shuffle(names)
     try:
-        rows = arrange(names, "src")
+        rows = arranged(names)
     except ImageError:
         return
     assert set(rows.names) <= set(names)

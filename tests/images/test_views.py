@@ -12,7 +12,7 @@ from PIL import Image
 
 from seit.errors import ImageError
 from seit.images import Bad, Facts, Preparation, Views, prepare
-from seit.images.sources import Image as Listed
+from seit.images import Image as Listed
 
 SQUASH = {"size": 32, "resize": "squash", "interpolation": "bicubic"}
 

@@ -25,7 +25,7 @@ from tokenizing_stores import AS_SHAPES, content
 
 import seit
 from seit import tokenizers
-from seit.errors import ImageError, SeitError, StoreError
+from seit.errors import BusyError, ImageError, SeitError, StoreError
 from seit.images import Preparation, Views, open_source
 from seit.store import TokenDataset
 from seit.tokenizing import decoders
@@ -107,12 +107,12 @@ def test_other_options_do_not_go_on_with_it(shapes, interrupted):
 
 def test_a_second_job_on_one_out_is_refused_while_the_first_runs(shapes, interrupted, monkeypatch):
     with working(interrupted.with_name("out.partial"), Rank()):
-        with pytest.raises(StoreError, match=r"out\.partial: is being written by another process; wait"):
+        with pytest.raises(BusyError, match=r"out\.partial: is being written by another process; wait"):
             seit.tokenize(shapes, interrupted, **AS_SHAPES)
         monkeypatch.setenv("WORLD_SIZE", "2")
         monkeypatch.setenv("RANK", "1")
         monkeypatch.setenv("LOCAL_RANK", "1")
-        with pytest.raises(StoreError, match="is being written by another process"):
+        with pytest.raises(BusyError, match="is being written by another process"):
             seit.tokenize(shapes, interrupted, **AS_SHAPES)
     assert len(list(interrupted.with_name("out.partial").glob("part-*"))) == 2
 

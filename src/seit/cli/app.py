@@ -37,6 +37,11 @@ def _json(on: bool) -> bool:
 
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+OnError = Annotated[
+    str, typer.Option(help="Images that cannot be read: fail, skip (a *.quarantine.jsonl names them) or limit.")
+]
+MaxBad = Annotated[int | None, typer.Option(help="The limit of --on-error limit.", min=0)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what is read and what is left out, and stop.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.", callback=_json)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress.", callback=lambda on: on and quiet())]
 

@@ -7,7 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from seit.cli.app import Device, Json, Quiet, app, command_line, lines_of, print_result, table_of
+from seit.cli.app import (
+    Device,
+    DryRun,
+    Json,
+    MaxBad,
+    OnError,
+    Quiet,
+    app,
+    command_line,
+    lines_of,
+    print_result,
+    table_of,
+)
 from seit.errors import shown
 
 
@@ -66,7 +78,9 @@ def show(
         device=device,
     )
     order = f"\n{result['pipeline']}" if augment else ""
-    print_result(result, f"drawn to {result['out']}{order}")
+    changed = result.get("changed")
+    note = f"\ndrawn blank, for they have changed: {shown(', '.join(changed))}" if changed else ""
+    print_result(result, f"drawn to {result['out']}{order}{note}")
 
 
 @app.command()
@@ -81,6 +95,8 @@ def train(
     ] = False,
     tokenizer: Annotated[str | None, typer.Option(help="The data set's tokenizer, if not a bundled one.")] = None,
     log: Annotated[list[str] | None, typer.Option(help="Also tell tensorboard or wandb (extras).")] = None,
+    on_error: OnError = "fail",
+    max_bad: MaxBad = None,
     device: Device = "auto",
     as_json: Json = False,
     silent: Quiet = False,
@@ -89,8 +105,10 @@ def train(
 
     Example: seit train photos.tokens --out run --set epochs=20
     """
+    from seit.images.account import Account
     from seit.verbs.train import train as verb
 
+    account = Account()
     chosen = dict(_pair(setting) for setting in settings or [])
     result = verb(
         data,
@@ -100,12 +118,16 @@ def train(
         from_run=from_run,
         extend=extend,
         tokenizer=tokenizer,
+        on_error=on_error,
+        max_bad=max_bad,
         device=device,
         log=log or [],
         command=command_line(),
+        account=account,
     )
+    told = {"account": account.to_json()} if account.source else {}
     text = f"{lines_of(_rounded(result))}\npage: {out / 'report.html'}\nnext: seit predict {out} IMAGE..."
-    print_result(result, text)
+    print_result(result | told, text)
 
 
 @app.command("eval")
@@ -117,7 +139,10 @@ def evaluate(
     classes: Annotated[
         str | None, typer.Option(help="These classes alone: names with commas between them, or a file of names.")
     ] = None,
+    on_error: OnError = "fail",
+    max_bad: MaxBad = None,
     device: Device = "auto",
+    dry_run: DryRun = False,
     as_json: Json = False,
     silent: Quiet = False,
 ) -> None:
@@ -128,10 +153,24 @@ def evaluate(
 
     Example: seit eval run --images photos/
     """
+    from seit.images.account import Account
     from seit.verbs.eval import eval as verb
 
-    result = verb(run, tokens=tokens, images=images, split=split, classes=classes, device=device)
-    print_result(result, _eval_text(result))
+    account = Account()
+    result = verb(
+        run,
+        tokens=tokens,
+        images=images,
+        split=split,
+        classes=classes,
+        on_error=on_error,
+        max_bad=max_bad,
+        device=device,
+        dry_run=dry_run,
+        account=account,
+    )
+    told = {} if images is None else {"account": account.to_json()}
+    print_result(result | told, "nothing is measured" if dry_run else _eval_text(result))
 
 
 @app.command()
@@ -153,10 +192,13 @@ def runs(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    images: Annotated[list[str], typer.Argument(help="Image files, or folders of them.")],
+    images: Annotated[list[str], typer.Argument(help="Image files, or folders: all pictures below them.")],
     top: Annotated[int, typer.Option(help="Classes listed for each.", min=1)] = 5,
     out: Annotated[Path | None, typer.Option(help="A .csv or .json file to write besides.")] = None,
+    on_error: OnError = "fail",
+    max_bad: MaxBad = None,
     device: Device = "auto",
+    dry_run: DryRun = False,
     as_json: Json = False,
     silent: Quiet = False,
 ) -> None:
@@ -164,14 +206,27 @@ def predict(
 
     Example: seit predict run photo.jpg
     """
+    from seit.images.account import Account
     from seit.verbs.predict import predict as verb
 
-    results = verb(run, images, top=top, out=out, device=device)
+    account = Account()
+    results = verb(
+        run,
+        images,
+        top=top,
+        out=out,
+        on_error=on_error,
+        max_bad=max_bad,
+        device=device,
+        dry_run=dry_run,
+        account=account,
+    )
     lines = [
         f"{shown(str(r['image']))}: " + ", ".join(f"{shown(name)} {100 * p:.1f}%" for name, p in r["top"])
         for r in results
     ]
-    print_result({"predictions": results}, "\n".join(lines))
+    text = "nothing is predicted" if dry_run else "\n".join(lines)
+    print_result({"predictions": results, "account": account.to_json()}, text)
 
 
 @app.command()

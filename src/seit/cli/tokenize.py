@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seit.cli.app import Device, Json, Quiet, app, command_line, folder, print_result
+from seit.cli.app import Device, DryRun, Json, MaxBad, OnError, Quiet, app, command_line, folder, print_result
 
 Source = Annotated[
     str, typer.Argument(help="Images: a folder, tar, Parquet file, list, or an embedded name (sample, photos).")
@@ -22,11 +22,6 @@ Views = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Of random crops.")]
 Codec = Annotated[str, typer.Option(help="auto, zero-order, context or learned.")]
-OnError = Annotated[
-    str,
-    typer.Option(help="Images that cannot be read: fail, skip (OUT.quarantine.jsonl names them) or limit."),
-]
-MaxBad = Annotated[int | None, typer.Option(help="The limit of --on-error limit.", min=0)]
 ImageColumn = Annotated[str | None, typer.Option(help="Column, or WebDataset ending, of the images.")]
 LabelColumn = Annotated[str | None, typer.Option(help="Column, ending or JSON key of the labels.")]
 Classes = Annotated[Path | None, typer.Option(help="Class names, one a line, for labels that are numbers.")]
@@ -68,6 +63,7 @@ def tokenize(
     within: Within = None,
     within_by: WithinBy = "search",
     device: Device = "auto",
+    dry_run: DryRun = False,
     as_json: Json = False,
     silent: Quiet = False,
 ) -> None:
@@ -75,36 +71,19 @@ def tokenize(
 
     Example: seit tokenize photos/ photos.tokens
     """
+    options = {name: value for name, value in locals().items() if name not in ("as_json", "silent")}
     from seit.cli.job import info_text  # here, so that this command is the first to be listed
+    from seit.images.account import Account
     from seit.verbs.tokenize import tokenize as verb
 
-    result = verb(
-        source,
-        out,
-        tokenizer=tokenizer,
-        size=size,
-        resize=resize,
-        views=views,
-        seed=seed,
-        codec=codec,
-        on_error=on_error,
-        max_bad=max_bad,
-        image_column=image_column,
-        label_column=label_column,
-        classes=classes,
-        allow_private_hosts=allow_private_hosts,
-        engine=engine,
-        workers=workers,
-        batch=batch,
-        precision=precision,
-        compiled=compiled,
-        within=within,
-        within_by=within_by,
-        device=device,
-        command=command_line(),
-    )
+    account = Account()
+    result = verb(**options, command=command_line(), account=account)
+    told = {"account": account.to_json()}
+    if dry_run:
+        print_result(told, f"nothing is written; without --dry-run this writes {out}")
+        return
     if "rank" in result:
         print_result(result, f"rank {result['rank']} is done with {result['shards']} shards; the last rank commits")
         return
     hint = f"\nhint: {result['hint']}" if "hint" in result else ""
-    print_result(result, f"{info_text(result)}{hint}\nwritten to {out}; next: seit train {out} --out RUN")
+    print_result(result | told, f"{info_text(result)}{hint}\nwritten to {out}; next: seit train {out} --out RUN")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seit.cli.app import Device, Json, Quiet, app, lines_of, print_result
+from seit.cli.app import Device, Json, MaxBad, OnError, Quiet, app, lines_of, print_result
 
 tokenizer_app = typer.Typer(no_args_is_help=True, help="Train and judge tokenizers.")
 app.add_typer(tokenizer_app, name="tokenizer")
@@ -36,6 +36,8 @@ def tokenizer_train(
     steps: Annotated[int, typer.Option(help="Optimizer steps.", min=1)] = 3000,
     size: Annotated[int, typer.Option(help="Side of the square view it is for, pixels.")] = 256,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    on_error: OnError = "fail",
+    max_bad: MaxBad = None,
     device: Device = "auto",
     as_json: Json = False,
     silent: Quiet = False,
@@ -60,7 +62,7 @@ def tokenizer_train(
         steps=steps,
         seed=seed,
     )
-    card = train_tokenizer(sources, out, recipe, size=size, device=device)
+    card = train_tokenizer(sources, out, recipe, size=size, on_error=on_error, max_bad=max_bad, device=device)
     lines = {name: json.dumps(quality) for name, quality in card["quality"].items()}
     print_result(card, f"{lines_of(lines)}\nwritten to {out}; next: seit tokenize SRC OUT --tokenizer {out}")
 

@@ -5,7 +5,8 @@ A path with `://` is opened by fsspec (the extra `remote`), any other one by the
 
 from __future__ import annotations
 
-import functools
+import os
+import stat
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,9 +23,9 @@ class Place:
         how: "file" (`inner` below the folder `container`), "member" (`stored` bytes at `offset` of the archive
             `container`), "deflated" (a member that inflates to `size`), "row" (row `offset` of column `inner` of
             the table `container`), "url" or "private-url" (`inner`; the latter also from hosts of a private
-            network).
+            network), "broken" (cannot be read where `container` says, for the reason `inner`).
         container: a folder, archive or table; empty for a URL.
-        inner: what it is called in there.
+        inner: its name in there.
         offset, stored, size: see above.
     """
 
@@ -48,6 +49,8 @@ class Place:
         """What an error calls it."""
         if self.how in ("url", "private-url"):
             return self.inner
+        if self.how == "broken":
+            return self.container
         if self.how == "file":
             return joined(self.container, self.inner)
         return f"{self.container}: {f'row {self.offset}' if self.how == 'row' else self.inner}"
@@ -97,10 +100,18 @@ def remote(path: str) -> tuple[Any, str]:
 
 def _file(place: Place) -> bytes:
     def read() -> bytes:
+        if not is_remote(place.where) and not stat.S_ISREG(os.stat(place.where).st_mode):
+            raise ImageError("not a regular file", place.where, "remove it")  # opening a pipe can hang
         with opened(place.where) as file:
             return file.read()
 
     return _guarded(read, place.where, "restore or remove it")
+
+
+def _broken(place: Place) -> bytes:
+    cures = {"its name is not UTF-8": "rename the file", "encrypted or oddly compressed": "make the zip again"}
+    cures["a link or a special file"] = "make the tar with `tar -h --hard-dereference`"
+    raise ImageError(place.inner, place.container, cures.get(place.inner, "replace or remove it"))
 
 
 def _member(place: Place) -> bytes:
@@ -152,6 +163,5 @@ _READERS: dict[str, Callable[[Place], bytes]] = {
     "row": _row,
     "url": _url,
     "private-url": _url,
+    "broken": _broken,
 }
-in_folder = functools.partial(Place, "file")
-"""in_folder(root, name): a file of a folder."""

@@ -13,8 +13,7 @@ from PIL.Image import Image as Picture
 
 from seit.errors import ImageError
 from seit.images.jpeg import jpeg_payload_bytes
-from seit.images.listed import Box
-from seit.images.sources import Image
+from seit.images.listed import Box, Image
 from seit.images.view import decode, to_view
 from seit.images.views import Views
 
@@ -78,11 +77,24 @@ def prepare(images: Sequence[Image], how: Preparation, out: np.ndarray) -> list[
         try:
             data = image.read()
             found.append(_views(image, data, how, rows))
-        except ImageError as error:
+        except (ImageError, MemoryError) as error:
             rows[:] = 0
-            reason = error.what if error.where in ("", image.name) else f"{error.what} ({error.where})"
-            found.append(Bad(image.name, reason, len(data), source_hash(data), error.cure))
+            found.append(bad_image(image.name, data, error))
     return found
+
+
+def bad_image(name: str, data: bytes, error: ImageError | MemoryError) -> Bad:
+    """Returns what is recorded of an image that cannot be read.
+
+    Args:
+        name: the image's.
+        data: its bytes, as far as they could be read.
+        error: why it cannot be.
+    """
+    if isinstance(error, MemoryError):
+        error = ImageError("needs more memory than there is", name, "shrink or remove it")
+    reason = error.what if error.where in ("", name) else f"{error.what} ({error.where})"
+    return Bad(name, reason, len(data), source_hash(data), error.cure)
 
 
 def view_of(picture: Picture, preprocessing: dict[str, Any], box: Box | None) -> np.ndarray:

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from seit import files
 from seit.errors import ImageError
+from seit.images.account import Account
+from seit.images.listed import Source
 from seit.images.places import Place
-from seit.images.sources import Source
-from seit.images.splits import Arrangement
 
 _ABOUT = b"seit-listing"
 
@@ -39,6 +39,8 @@ def save_listing(source: Source, path: Path, key: str) -> None:
     }
     if source.view_labels.shape[1]:
         columns["view_labels"] = pa.array(source.view_labels.tolist(), pa.list_(pa.int64()))
+    if source.several is not None:
+        columns["several"] = pa.array(source.several, pa.list_(pa.int64()))
     if source.boxes:
         columns["boxes"] = pa.array(source.boxes, pa.list_(pa.list_(pa.int32())))
         columns["flips"] = pa.array(source.flips, pa.list_(pa.bool_()))
@@ -47,7 +49,8 @@ def save_listing(source: Source, path: Path, key: str) -> None:
         "name": source.name,
         "classes": source.classes,
         "split_rule": source.split_rule,
-        "train": source.splits["train"],
+        "train": source.train,
+        "account": source.account.to_json(),
     }
     table = pa.table(columns).replace_schema_metadata({_ABOUT: json.dumps(about).encode()})
     options = pa.ipc.IpcWriteOptions(compression="zstd")
@@ -55,8 +58,13 @@ def save_listing(source: Source, path: Path, key: str) -> None:
         out.write_table(table)
 
 
-def load_listing(path: str | os.PathLike[str], key: str) -> Source | None:
+def load_listing(path: str | os.PathLike[str], key: str, account: Account | None = None) -> Source | None:
     """Reads a listing, or returns None if there is none, or another than `key` asks for.
+
+    Args:
+        path: the file.
+        key: what it was saved for.
+        account: is filled in with the listing's own.
 
     Raises:
         ImageError: the file is damaged.
@@ -69,14 +77,19 @@ def load_listing(path: str | os.PathLike[str], key: str) -> Source | None:
         about = json.loads(table.schema.metadata[_ABOUT])
         if about["key"] != key:
             return None
-        rows = Arrangement(
-            table.column("name").to_pylist(),
-            table.column("label").to_numpy(),
-            about["train"],
+        source = Source(
+            about["name"],
             about["classes"],
             about["split_rule"],
+            about["train"],
+            table.column("name").to_pylist(),
+            _Columns(table),
+            table.column("label").to_numpy(),
+            account=(account or Account()).fill(about["account"]),
         )
-        source = Source(about["name"], rows, _Columns(table))
+        source.view_labels = np.zeros((len(source), 0), np.int64)
+        if "several" in table.column_names:
+            source.several = table.column("several").to_pylist()
         if "view_labels" in table.column_names:
             source.view_labels = np.array(table.column("view_labels").to_pylist(), np.int64)
         if "boxes" in table.column_names:

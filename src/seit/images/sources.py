@@ -1,116 +1,30 @@
-"""A source: the pictures of a folder, archive, table, list or embedded sample, with their splits and labels."""
+"""Opens a source: which of folders, archives, tables and lists it is, and what its folders say of its pictures."""
 
 from __future__ import annotations
 
 import glob
 import itertools
 import os
+import posixpath
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from seit.errors import ImageError, nearest_names
-from seit.images import lists, tables
-from seit.images.listed import Box, Listed, arrange_listed, read_classes
-from seit.images.listing import list_archive, list_folder
-from seit.images.places import Place, in_folder, is_remote
+from seit.images.account import OTHER, OTHER_KIND, Account
+from seit.images.columns import IMAGES, LABELS, SPLITS, Choice, label_of, pick, plain, read_classes, split_of
+from seit.images.listed import Listed, Source, arrange
+from seit.images.listing import TABLES, Files, list_archive, list_folder
+from seit.images.places import Place, is_remote, joined
 from seit.images.shards import has_labels, list_shards
-from seit.images.splits import Arrangement, arrange
+from seit.images.splits import FOLDER_NAMES, Tree, by_folders
+from seit.images.tables import Table, list_tables
 
 # Both lie beside this file; their origin and terms are in NOTICE.
 EMBEDDED = {"sample": "sample.zip", "photos": "photos"}
 DATA_VARIABLE = "SEIT_DATA"
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """One picture of a source, not decoded yet. It pickles, so that worker processes can read and decode it.
-
-    Attributes:
-        name: its stable key, the path inside the source, e.g. "train/cat/1.jpg".
-        split: "train" or "val".
-        label: position in the source's `classes`, -1 without labels.
-        read: returns the bytes of its file; raises ImageError.
-        boxes: (top, left, height, width) of the views that a list gives, or ().
-        flips: whether each of these is mirrored, or ().
-    """
-
-    name: str
-    split: str
-    label: int
-    read: Callable[[], bytes]
-    boxes: tuple[Box, ...] = ()
-    flips: tuple[bool, ...] = ()
-
-
-class Source:
-    """A sequence of `Image`s: "train", then "val"; within a split by name, or as a table or list orders them.
-
-    Attributes:
-        name: what the user opened, e.g. "sample" or the folder's path.
-        classes: class names in label order; empty without labels.
-        split_rule: how the held-out images were chosen: "folders", "as the source names them", "5% of each class by
-            a hash of the name", or "none: pictures without labels" (all of them are then "train").
-        names: [N] the images' names.
-        labels: int64 [N].
-        view_labels: int64 [N, v], a label of each view where the source gives them, else [N, 0].
-        boxes, flips: [N] lists of v where the source gives the views, else empty.
-        places: [N] where their bytes lie.
-        splits: split -> number of its images, e.g. {"train": 6000, "val": 1000}.
-    """
-
-    def __init__(self, name: str, rows: Arrangement, places: Sequence[Place]) -> None:
-        self.name, self.classes, self.split_rule = name, rows.classes, rows.rule
-        self.names: list[str] = rows.names
-        self.labels: np.ndarray = rows.labels
-        self.splits = {"train": rows.train, "val": len(rows.names) - rows.train}
-        self.places = places
-        self.view_labels = np.zeros((len(rows.names), 0), np.int64)
-        self.boxes: list[list[Box]] = []
-        self.flips: list[list[bool]] = []
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Image:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"image {index} of {len(self)}")
-        index %= len(self)
-        split = "train" if index < self.splits["train"] else "val"
-        boxes = tuple(self.boxes[index]) if self.boxes else ()
-        flips = tuple(self.flips[index]) if self.flips else ()
-        return Image(self.names[index], split, int(self.labels[index]), self.places[index], boxes, flips)
-
-    def __iter__(self) -> Iterator[Image]:
-        return (self[index] for index in range(len(self)))
-
-    def split(self, split: str) -> range:
-        """Returns the positions of one split, "train" or "val", or of "all"."""
-        train = self.splits["train"]
-        return {"train": range(train), "val": range(train, len(self)), "all": range(len(self))}[split]
-
-    def file_bytes(self) -> int | None:
-        """Returns what the images take on the disk; None where they would have to be read: remote ones, tables."""
-        if any(place.how not in ("file", "member", "deflated") or is_remote(place.where) for place in self.places):
-            return None
-        return sum(os.path.getsize(p.where) if p.how == "file" else p.stored for p in self.places)
-
-
-@dataclass(frozen=True)
-class _Files(Sequence):
-    """The places of a folder's files, made when they are asked for."""
-
-    root: str
-    names: list[str]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index):
-        return in_folder(self.root, self.names[index])
+_WITH_PICTURES = (".parquet", ".arrow")
 
 
 def open_source(
@@ -120,6 +34,8 @@ def open_source(
     label_column: str | None = None,
     classes: str | os.PathLike[str] | None = None,
     allow_private_hosts: bool = False,
+    for_training: bool = True,
+    account: Account | None = None,
 ) -> Source:
     """Lists the images of `src`; nothing is decoded yet.
 
@@ -134,88 +50,189 @@ def open_source(
         image_column, label_column: which column, WebDataset ending or JSON key holds images and class.
         classes: a text file of class names in label order, one a line, for labels that are numbers.
         allow_private_hosts: whether URLs of a list may lead into private networks.
+        for_training: refuse a folder in which a class or a split would be lost; otherwise take what is there.
+        account: is filled in with what is read and what is left out; by default one of its own.
+
+    Returns:
+        The source, which holds the account.
 
     Raises:
-        ImageError: nothing there, no images in it, a class in one split only, a damaged archive; or the name
-            of an embedded source is also a folder here.
+        ImageError: nothing there, no images in it, a class or a split would be lost, a damaged archive or table; or
+            the name of an embedded source is also a folder here.
 
     Example:
         >>> source = open_source("sample")
         >>> picture = decode(source[0].read(), source[0].name)
     """
-    if isinstance(src, str) and src in EMBEDDED:
-        return _embedded(src)
-    text, files = _expanded(src)
+    account = Account() if account is None else account
+    choice = Choice(image_column, label_column, allow_private_hosts)
     known = read_classes(classes) if classes is not None else None
-    columns = image_column, label_column
-    listed: Listed | None = None
-    if not files and text.endswith(lists.ENDINGS):
-        listed = lists.list_file(text, *columns, allow_private_hosts)
-    elif files and all(name.endswith(tables.ENDINGS) for name in files):
-        listed = tables.list_tables(text, files, *columns)
-    elif files:
-        listed = list_shards(text, files, *columns)
-    elif text.endswith(".tar") and (label_column or image_column or has_labels(text)):
-        root, _, name = text.rpartition("/")
-        listed = list_shards(root or ".", [name], *columns)
-    if listed is not None:
-        return _of_listed(str(src), listed, known)
-    if known is not None or any(columns):
+    path, files = _embedded(src) if isinstance(src, str) and src in EMBEDDED else _expanded(src)
+    lower = path.lower()
+    if files:
+        kind = list_tables if files[0].lower().endswith(TABLES) else list_shards
+        listed = kind(path, files, choice, account)
+    elif os.path.isdir(path) or (is_remote(path) and not lower.endswith((".tar", ".zip", *TABLES))):
+        listed = _list_tree(path, choice, account, for_training)
+    elif lower.endswith(TABLES):
+        listed = list_tables(posixpath.dirname(path), [posixpath.basename(path)], choice, account)
+    else:
+        listed = _list_archive(path, choice, account, for_training)
+    if listed.by == FOLDER_NAMES and (known is not None or image_column or label_column):
         cure = "leave out --classes, --image-column and --label-column"
         raise ImageError("class folders bring their own names", str(src), cure)
-    if (is_remote(text) and not text.endswith((".tar", ".zip"))) or os.path.isdir(text):
-        rows = arrange(list_folder(text), text)
-        return Source(str(src), rows, _Files(text, rows.names))
-    return _archive(str(src), text)
+    return arrange(listed, str(src), known, account)
 
 
-def _embedded(name: str) -> Source:
+@dataclass(frozen=True)
+class _FilePlaces(Sequence):
+    """The places of a folder's files, made when they are asked for."""
+
+    root: str
+    names: list[str]
+    broken: dict[str, str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index):
+        name = self.names[index]
+        if name in self.broken:
+            return Place("broken", joined(self.root, name), self.broken[name])
+        return Place("file", self.root, name)
+
+
+def _list_tree(root: str, choice: Choice, account: Account, strict: bool) -> Listed:
+    """Lists a folder: its pictures where they lie in class folders, else the tables or tars in it."""
+    files = list_folder(root, account)
+    tables = {name: Table(joined(root, name)) for name in files.tables if name.lower().endswith(_WITH_PICTURES)}
+    inside = sorted(name for name, table in tables.items() if table.pictures)
+    others = sorted({*files.tables} - {*inside})
+    shards = inside or sorted(files.tars)
+    if not files.names and not shards and others:
+        return list_tables(root, others, choice, account)
+    tree = Tree.of(files.names)
+    several = tree.splits or len(tree.classes(files.names)) > 1
+    if shards and (not files.names or sum(tables[name].rows for name in inside) > len(files.names)):
+        listed = (list_tables if inside else list_shards)(root, shards, choice, account)
+        left = {*files.names, *files.tars, *others} - {*shards}
+        if not listed.by and not inside:
+            left -= _join_tables(listed, root, others, choice, account)
+            listed = _by_folders_inside(listed, root, account, strict)
+    elif shards and not several:
+        ending = posixpath.splitext(shards[0])[1]
+        cure = f"name the {ending} files alone ({root}/*{ending}), or move them away"
+        raise ImageError(f"holds {len(files.names):,} pictures and also {shards[0]}", root, cure)
+    else:
+        listed = Listed(names=sorted(files.names), files=lambda names: _FilePlaces(root, names, files.broken))
+        listed.labels = [None] * len(listed.names)
+        left = {*inside, *files.tars, *others}
+        listed.splits = [tree.part(name)[0] or None for name in listed.names]
+        labelling = set[str]()
+        if len(tree.classes(files.names)) < 2:
+            labelling = _join_tables(listed, root, others, choice, account)
+        left -= labelling
+        if not labelling:
+            listed = by_folders(listed, listed.names, tree, root, account, strict, files)
+    for name in sorted(left):
+        account.leave(OTHER_KIND, name)
+    for name, reason in files.broken.items():
+        account.unread(name, reason)
+    return listed
+
+
+def _list_archive(path: str, choice: Choice, account: Account, strict: bool) -> Listed:
+    """Lists a tar or zip: WebDataset's where it holds labels or the user names columns, else a tree of pictures."""
+    folder, name = posixpath.split(path)
+    members = list_archive(path, account)
+    if path.lower().endswith(".tar") and (choice.image or choice.label or has_labels(members)):
+        account.left_out.clear()
+        return list_shards(folder, [name], choice, account)
+    account.containers += 1
+    files = Files()
+    for member in members:
+        files.add(member, account)
+    for member in (*files.tars, *files.tables):
+        account.leave(OTHER, member)
+    listed = Listed(names=sorted(files.names))
+    listed.places = [members[member] for member in listed.names]
+    return by_folders(listed, listed.names, Tree.of(files.names, 1), path, account, strict, files)
+
+
+def _by_folders_inside(listed: Listed, root: str, account: Account, strict: bool) -> Listed:
+    """Gives pictures of tars without labels the classes that folders inside the tars name, if there are any."""
+    inside = [re.split(r"\.tar/", name, maxsplit=1, flags=re.IGNORECASE)[1] for name in listed.names]
+    paths = [f"{split}/{path}" if split else path for path, split in zip(inside, listed.splits, strict=True)]
+    tree = Tree.of(paths)
+    if listed.by or not tree.classes(paths):
+        return listed
+    return by_folders(listed, paths, tree, root, account, strict, Files())
+
+
+def _join_tables(listed: Listed, root: str, tables: list[str], choice: Choice, account: Account) -> set[str]:
+    """Takes labels and splits from tables that name the pictures; returns the tables that did.
+
+    A table names a picture by its path from the table's folder, or by its file name, with or without the ending.
+    """
+    bases = [posixpath.basename(name) for name in listed.names]
+    unique = len({*bases}) == len(bases)
+    used = set[str]()
+    for name in tables:
+        table, above = Table(joined(root, name)), posixpath.dirname(name) + "/" if "/" in name else ""
+        columns = [column for column in table.names if column not in table.pictures]
+        label = pick(columns, choice.label, LABELS, "--label-column", table.path)
+        for column in columns if label is not None else ():
+            if column != choice.image and (choice.image is not None or plain(column) not in IMAGES):
+                continue
+            rows = {
+                str(one).replace("\\", "/").removeprefix("./"): row for row, one in enumerate(table.column(column))
+            }
+            matching: dict[int, int] = {}
+            for place, picture in enumerate(listed.names):
+                path, base = picture.removeprefix(above), bases[place] if unique else picture
+                keys = (path, posixpath.splitext(path)[0], base, posixpath.splitext(base)[0])
+                row = next((rows[key] for key in keys if key in rows), None)
+                if row is not None and picture.startswith(above):
+                    matching[place] = row
+            if matching:
+                _take_labels(listed, table, label, matching)
+                listed.by = f"column {label!r} of {name}"
+                used.add(name)
+                break
+    account.label_files += len(used)
+    return used
+
+
+def _take_labels(listed: Listed, table: Table, label: str | None, matching: dict[int, int]) -> None:
+    """Gives pictures the labels, and splits if it has any, of rows of a table."""
+    split = pick(table.names, None, SPLITS, "", table.path)
+    cells, parts, names = table.column(label), table.column(split), table.class_names(label)
+    for place, row in matching.items():
+        listed.labels[place] = label_of(cells[row], table.where(row, label), names)
+        listed.splits[place] = split_of(parts[row], table.where(row, split)) or listed.splits[place]
+
+
+def _embedded(name: str) -> tuple[str, list[str]]:
+    """Returns the path of an embedded source."""
     if os.path.lexists(name):
-        raise ImageError(
+        what, cure = (
             "this is an embedded source and also exists in the current folder",
-            name,
-            f"write ./{name} for the one here, or run elsewhere",
+            f"write ./{name} for that one",
         )
-    path = str(Path(__file__).parent / EMBEDDED[name])
-    if path.endswith(".zip"):
-        return _archive(name, path)
-    rows = arrange(list_folder(path), path)
-    return Source(name, rows, _Files(path, rows.names))
-
-
-def _archive(name: str, path: str) -> Source:
-    members = list_archive(path)
-    rows = arrange(list(members), path, archive=True)
-    return Source(name, rows, [members[inner] for inner in rows.names])
-
-
-def _of_listed(name: str, listed: Listed, classes: list[str] | None) -> Source:
-    rows, order, view_labels = arrange_listed(listed, name, classes)
-    source = Source(name, rows, [listed.places[i] for i in order])
-    source.view_labels = view_labels
-    if listed.boxes:
-        source.boxes, source.flips = [listed.boxes[i] for i in order], [listed.flips[i] for i in order]
-    return source
+        raise ImageError(what, name, f"{cure}, or run elsewhere")
+    return str(Path(__file__).parent / EMBEDDED[name]), []
 
 
 def _expanded(src: str | os.PathLike[str]) -> tuple[str, list[str]]:
-    """Returns a path that exists, and the tables or tars below it that make the source together, or []."""
+    """Returns a path that exists, and the files below it that a pattern names, or []."""
     text = os.fspath(src)
     if not text:
         raise ImageError("no source given", "SRC", "name a folder, tar or zip of images")
     if is_remote(text):
-        folder, _, name = text.rpartition("/")
-        return (folder, [name]) if name.endswith(tables.ENDINGS) else (text, [])
+        return text, []
     if re.search(r"[*?\[{]", text) and not os.path.lexists(text):
         return _matching(text)
-    path = str(_find(src))
-    if path.endswith(tables.ENDINGS):
-        return os.path.dirname(path) or ".", [os.path.basename(path)]
-    if not os.path.isdir(path):
-        return path, []
-    found = tables.tables_below(path)
-    tars = sorted(name for name in os.listdir(path) if name.endswith(".tar"))
-    return path, found or tars
+    return str(_find(src)), []
 
 
 def _matching(pattern: str) -> tuple[str, list[str]]:
@@ -227,8 +244,9 @@ def _matching(pattern: str) -> tuple[str, list[str]]:
         if missing is not None:
             raise ImageError("no such file", missing, "check the pattern")
         found += matches
-    if not all(name.endswith((".tar", *tables.ENDINGS)) for name in found):
-        raise ImageError("a pattern names tars or Parquet files", pattern, "give the folder, or make a list of it")
+    kinds = {"table" if name.lower().endswith(TABLES) else posixpath.splitext(name)[1].lower() for name in found}
+    if kinds not in ({"table"}, {".tar"}):
+        raise ImageError("a pattern names tars or tables", pattern, "give the folder, or make a list of it")
     root = os.path.commonpath([os.path.dirname(os.path.abspath(name)) for name in found])
     return root, [os.path.relpath(name, root).replace(os.sep, "/") for name in dict.fromkeys(found)]
 

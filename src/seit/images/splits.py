@@ -1,171 +1,166 @@
-"""Which class and which split each picture belongs to, from the names alone."""
+"""Which class and which split each picture belongs to, from the folders above it alone."""
 
 from __future__ import annotations
 
-import hashlib
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from seit.errors import ImageError
+from seit.images.account import BESIDE, OTHER_SPLIT, UNDECODABLE, UNSORTED, Account, some
+from seit.images.columns import HELD_OUT, TRAIN
+from seit.images.listed import Listed
+from seit.images.listing import Files
 
-TRAIN_FOLDERS = ("train", "training")
-# The first that exists is the held-out split; a test folder beside a val folder is left alone.
-VAL_FOLDERS = ("val", "valid", "validation", "test")
-HELD_OUT = 0.05
 BY_FOLDERS = "folders"
-BY_HASH = "5% of each class by a hash of the name"
-UNSPLIT = "none: pictures without labels"
+FOLDER_NAMES = "folder names"
 
 
 @dataclass(frozen=True)
-class Arrangement:
-    """The rows of a source, sorted by (split, name).
+class Tree:
+    """What the folders above pictures are: wrappers of everything, splits, classes.
 
     Attributes:
-        names: [N] paths inside the source.
-        labels: int64 [N], positions in `classes`; -1 without labels.
-        train: how many of the first rows are the training split; the others are the held-out split "val".
-        classes: sorted class names; empty without labels.
-        rule: how the split was made, as recorded in every token data set.
+        prefix: of the folders that wrap everything.
+        splits: whether the folders below are splits such as train and val.
     """
 
-    names: list[str]
-    labels: np.ndarray
-    train: int
-    classes: list[str]
-    rule: str
+    prefix: str
+    splits: bool
+
+    @classmethod
+    def of(cls, paths: Sequence[str], inside: int = 2) -> Tree:
+        """Reads some paths of pictures.
+
+        Args:
+            paths: with forward slashes, in any order.
+            inside: path parts that a wrapper has at least below it: 2 are a class folder and a picture; 1 lets a
+                lone folder around all pictures be one, which is how an archive of a flat folder looks.
+        """
+        prefix = ""
+        while True:
+            rests = [path[len(prefix) :] for path in paths if path.startswith(prefix)]
+            deeper = [rest for rest in rests if "/" in rest]
+            folders = {rest.partition("/")[0] for rest in deeper}
+            if any(folder.lower() in TRAIN + HELD_OUT for folder in folders):
+                named_so = any(folder.lower() not in TRAIN + HELD_OUT for folder in folders)
+                # Classes may be called `train`, as one of CIFAR-100 is.
+                return cls(prefix, not (named_so and all(rest.count("/") == 1 for rest in deeper)))
+            shallow = len(rests) - sum(rest.count("/") >= inside for rest in deeper)
+            if len(folders) != 1 or 5 * shallow > len(rests):  # a few stray pictures do not make it a class folder
+                return cls(prefix, False)
+            prefix += folders.pop() + "/"
+
+    def part(self, path: str) -> tuple[str | None, str | None, str]:
+        """Returns a picture's split ("" beside the split folders), its class, and its path below the split."""
+        if not path.startswith(self.prefix):
+            return ("" if self.splits else None), None, path
+        rest, split = path[len(self.prefix) :], None
+        if self.splits:
+            split, slash, below = rest.partition("/")
+            split, rest = (split.lower(), below) if slash and split.lower() in TRAIN + HELD_OUT else ("", rest)
+        folder, slash, _ = rest.partition("/")
+        return split, unicodedata.normalize("NFC", folder) if slash and split != "" else None, rest
+
+    def classes(self, paths: Sequence[str]) -> set[str]:
+        """Returns the classes that folders name."""
+        return {label for _, label, _ in map(self.part, paths) if label is not None}
 
 
-def arrange(names: list[str], where: str, archive: bool = False) -> Arrangement:
-    """Finds splits and classes in the pictures' paths.
-
-    A `train` folder beside a `val` (or `valid`, `validation`, `test`) folder gives the splits; one of the two
-    alone is the whole source, and of class folders without a held-out folder 5% of each class are held out
-    (`held_out`). Below that, a picture's first folder is its class. Pictures in no class folder have no
-    label, and then all of them must have none. A folder that wraps the whole source is passed by.
+def by_folders(
+    listed: Listed, paths: list[str], tree: Tree, where: str, account: Account, strict: bool, files: Files
+) -> Listed:
+    """Gives pictures the classes and splits that their folders name; pictures in no class folder are left out.
 
     Args:
-        names: paths inside the source with forward slashes, in any order.
+        listed: names, and places or files.
+        paths: of the pictures, as folders are read from them.
+        tree: of these paths.
         where: what an error calls the source.
-        archive: a lone folder around all pictures, without folders inside, is how an archive of a flat folder
-            looks; in a folder it is a class.
+        account: gets what is left out.
+        strict: refuse what loses a class or a split.
+        files: of the source, for what of it is not decoded.
 
     Raises:
-        ImageError: no pictures; a class in one split only; labelled and unlabelled pictures mixed.
+        ImageError: see `strict`.
     """
-    if not names:
-        raise ImageError("no images in it", where, "give a folder, tar or zip of pictures")
-    prefix, top = _unwrap(names, 1 if archive else 2)
-    if top.keys() - {*TRAIN_FOLDERS, *VAL_FOLDERS} and _one_folder_deep(names, prefix):
-        top = {}  # class folders, one of which is called `train`, as in CIFAR-100
-    train_folder = next((top[name] for name in TRAIN_FOLDERS if name in top), None)
-    val_folder = next((top[name] for name in VAL_FOLDERS if name in top), None)
-    if train_folder is None and val_folder is None:
-        train, val = _below(names, prefix), []
-    else:
-        train = _below(names, f"{prefix}{train_folder}/") if train_folder else []
-        val = _below(names, f"{prefix}{val_folder}/") if val_folder else []
-    class_of = {name: _class_of(rest) for name, rest in train + val}
-    _check_all_or_none(class_of, where)
-    rule = BY_FOLDERS
-    if not val and not any(class_of.values()):
-        rule = UNSPLIT
-    elif not val:
-        rule = BY_HASH
-        train, val = _split_by_hash(train, class_of)
-    elif train:
-        _check_classes_agree(train, val, class_of, where)
-    classes = sorted(set(class_of.values()) - {""})
-    position = {name: index for index, name in enumerate(classes)} | {"": -1}
-    ordered = sorted(name for name, _ in train) + sorted(name for name, _ in val)
-    labels = np.fromiter((position[class_of[name]] for name in ordered), np.int64, len(ordered))
-    return Arrangement(ordered, labels, len(train), classes, rule)
+    parts = [tree.part(path) for path in paths]
+    held = next((split for split in HELD_OUT if any(part[0] == split for part in parts)), None)
+    rows = [row for row, (split, _, _) in enumerate(parts) if split in (None, held, *TRAIN)]
+    for row in sorted({*range(len(parts))} - {*rows}):
+        account.leave(BESIDE if parts[row][0] == "" else OTHER_SPLIT, paths[row])
+    sorted_in = [row for row in rows if parts[row][1] is not None]
+    if sorted_in and len(sorted_in) < len(rows):
+        unsorted = [row for row in rows if parts[row][1] is None]
+        if strict:
+            _check_unsorted([(paths[row], *parts[row][:2]) for row in rows], where)
+        for row in unsorted:
+            account.leave(UNSORTED, paths[row])
+        rows = sorted_in
+    folders = {parts[row][2].partition("/")[0] for row in sorted_in}
+    forms = Counter(unicodedata.normalize("NFC", folder) for folder in folders)
+    if twice := sorted(name for name, count in forms.items() if count > 1):
+        account.note(f"folders of one name in two Unicode forms are one class: {some(twice)}")
+    if strict:
+        _check_classes({parts[row][:2] for row in rows}, held, where)
+        _check_undecodable({parts[row][:2] for row in rows}, tree, held, files, where, account)
+    return Listed(
+        by=FOLDER_NAMES if sorted_in else "",
+        rule=BY_FOLDERS,
+        names=[listed.names[row] for row in rows],
+        places=[listed.places[row] for row in rows] if listed.places else [],
+        labels=[parts[row][1] for row in rows],
+        splits=[parts[row][0] for row in rows],
+        keys=[parts[row][2] for row in rows],
+        files=listed.files,
+    )
 
 
-def held_out(names: list[str]) -> set[str]:
-    """Chooses about 5% of one class to hold out, from the names only.
-
-    A name whose SHA-256 lies in the lowest twentieth of its range is held out, so a picture never changes
-    sides when others come or go, on any machine. Two exceptions keep both sides inhabited: of two or more
-    pictures the one with the lowest hash is always held out, and the one with the highest never is. The only
-    picture of a class is trained on.
-
-    Args:
-        names: distinct names of one class's pictures: class/path, without the folders above.
-    """
-    hashes = {name: hashlib.sha256(name.encode()).digest() for name in names}
-    ordered = sorted(names, key=hashes.__getitem__)
-    edge = int(HELD_OUT * 2**64).to_bytes(8, "big")
-    chosen = {name for name in ordered if hashes[name][:8] < edge} | {ordered[0]}
-    return chosen - {ordered[-1]}
+def _check_unsorted(rows: list[tuple[str, str | None, str | None]], where: str) -> None:
+    """Refuses pictures beside class folders where leaving them out would lose a split or be a bad guess."""
+    unsorted = [path for path, _, label in rows if label is None]
+    classes = {label for _, _, label in rows} - {None}
+    lost = sorted(
+        {str(split) for _, split, _ in rows} - {str(split) for _, split, label in rows if label is not None}
+    )
+    if lost:
+        what = f"{lost[0]} holds {len(unsorted)} pictures in no class folder, the other split has class folders"
+        raise ImageError(what, where, f"sort them into class folders, or move {lost[0]} away")
+    if 2 * len(unsorted) > len(rows) or len(classes) == 1:
+        what = f"{len(unsorted)} pictures lie beside class folders, e.g. {min(unsorted)}"
+        raise ImageError(what, where, "move them into a class folder or away")
 
 
-def _unwrap(names: list[str], inside: int) -> tuple[str, dict[str, str]]:
-    """Returns the prefix of the folders that wrap everything, and the folders below by lower-case name.
-
-    A wrapper has at least `inside` path parts below it: 2 are a class folder and a picture.
-    """
-    prefix, depth = "", 0
-    while True:
-        rests = ((name, name.find("/", len(prefix))) for name in names)
-        folders = {name[len(prefix) : end] for name, end in rests if end >= 0}
-        top = {folder.lower(): folder for folder in sorted(folders, reverse=True)}
-        alone = len(folders) == 1 and all(name.count("/") >= depth + inside for name in names)
-        if not alone or top.keys() & {*TRAIN_FOLDERS, *VAL_FOLDERS}:
-            return prefix, top
-        prefix, depth = prefix + folders.pop() + "/", depth + 1
-
-
-def _one_folder_deep(names: list[str], prefix: str) -> bool:
-    """Says whether every picture lies in a folder right below the prefix."""
-    slashes = prefix.count("/") + 1
-    return all(name.count("/") == slashes for name in names)
-
-
-def _below(names: list[str], prefix: str) -> list[tuple[str, str]]:
-    """Returns (name, name without the prefix) of the names that start with it."""
-    return [(name, name[len(prefix) :]) for name in names if name.startswith(prefix)]
-
-
-def _class_of(rest: str) -> str:
-    """Returns the first folder, or "" for a picture in none."""
-    folder, slash, _ = rest.partition("/")
-    return folder if slash else ""
-
-
-def _split_by_hash(
-    rows: list[tuple[str, str]], class_of: dict[str, str]
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Holds out a part of each class."""
-    by_class: dict[str, list[str]] = {}
-    for name, rest in rows:
-        by_class.setdefault(class_of[name], []).append(rest)
-    chosen = set().union(*(held_out(members) for members in by_class.values()))
-    return [row for row in rows if row[1] not in chosen], [row for row in rows if row[1] in chosen]
-
-
-def _check_all_or_none(class_of: dict[str, str], where: str) -> None:
-    """Refuses pictures beside class folders: they have no label, and leaving them out would be a guess."""
-    stray = [name for name, label in class_of.items() if not label]
-    if stray and len(stray) < len(class_of):
-        raise ImageError(
-            f"{len(stray)} pictures lie beside class folders, e.g. {min(stray)}",
-            where,
-            "move them into a class folder or away",
-        )
-
-
-def _check_classes_agree(
-    train: list[tuple[str, str]], val: list[tuple[str, str]], class_of: dict[str, str], where: str
-) -> None:
+def _check_classes(present: set[tuple[str | None, str | None]], held: str | None, where: str) -> None:
     """Refuses a class that only one of the two splits has."""
-    in_train, in_val = ({class_of[name] for name, _ in rows} for rows in (train, val))
-    for only, here, there in ((in_train - in_val, "train", "val"), (in_val - in_train, "val", "train")):
-        if only:
-            listed = ", ".join(sorted(only)[:3]) + (f" and {len(only) - 3} more" if len(only) > 3 else "")
-            raise ImageError(
-                f"class {listed}: images in {here} but none in {there}",
-                where,
-                f"add images to {there}, or remove the class from {here}",
-            )
+    in_val = {label for split, label in present if split == held} if held else set()
+    in_train = {label for split, label in present if split != held}
+    for alone, here, there in ((in_train - in_val, "train", "val"), (in_val - in_train, "val", "train")):
+        if alone and in_val and in_train:
+            what = f"class {some(sorted(map(str, alone)))}: images in {here} but none in {there}"
+            raise ImageError(what, where, f"add images to {there}, or remove the class from {here}")
+
+
+def _check_undecodable(
+    present: set[tuple[str | None, str | None]],
+    tree: Tree,
+    held: str | None,
+    files: Files,
+    where: str,
+    account: Account,
+) -> None:
+    """Refuses a class folder or a split all of whose pictures are of an ending that is not decoded here."""
+    for folder, count in sorted(files.undecodable.items()):
+        split, label, _ = tree.part(f"{folder}/")
+        of_another = split == "" or (held is not None and split not in (None, held, *TRAIN))
+        if of_another or (label is None and split is None) or (split, label) in present:
+            continue
+        if label is None and split in {one for one, _ in present}:
+            continue
+        endings = some([*account.left_out[UNDECODABLE].endings])
+        raise ImageError(
+            f"{folder}: none of its {count} pictures is decoded here ({endings})",
+            where,
+            "convert them, to JPEG say, or move the folder away",
+        )

@@ -17,8 +17,12 @@ from PIL import Image, ImageCms, ImageOps
 
 from seit.errors import ImageError, nearest_names
 
-# Named, so that no other Pillow plug-in (PostScript runs a program) ever sees a user's bytes.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+# Those of Pillow's formats that hold photos. Named, so that no other plug-in (PostScript runs a program) ever sees
+# a user's bytes; TGA comes last, for it has no mark of its own.
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "AVIF", "JPEG2000", "QOI", "PSD", "PCX"),
+    "TGA",
+)
 INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
@@ -38,7 +42,7 @@ def decode(data: bytes, name: str, channels: int = 3) -> Image.Image:
     is decoded (Pillow's limit for decompression bombs).
 
     Args:
-        data: the bytes of a JPEG, PNG, WebP, GIF, BMP, TIFF, PNM or AVIF file.
+        data: the bytes of a JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, AVIF, ... file (see `FORMATS`).
         name: what the error calls it.
         channels: 3 for RGB; 1 for grey (of a colour picture, its luma); 4 for RGBA, transparency kept as it is.
 

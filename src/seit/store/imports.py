@@ -26,6 +26,7 @@ from seit.errors import StoreError
 from seit.store.about import About
 from seit.store.chunks import CELLS, Chunk, Survey, reading, write_chunks
 from seit.store.entries import MAX_CELLS, MAX_VOCABULARY
+from seit.store.npy import read_names
 from seit.store.row_sequence import hashed
 
 _ROWS = 1024
@@ -89,7 +90,7 @@ def _arrays(path: Path) -> Iterator[Chunk]:
             labels = np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False)
     if (folder / "names.txt").exists():
         with reading(folder / "names.txt", "write it in UTF-8, one name a line"):
-            names = (folder / "names.txt").read_bytes().decode().removesuffix("\n").split("\n") if len(ids) else []
+            names = read_names(folder / "names.txt") if len(ids) else []
     for file, rows in (("labels.npy", labels), ("names.txt", names)):
         if rows is not None and len(rows) != len(ids):
             raise StoreError(f"has {len(rows)} rows, ids.npy {len(ids)}", str(folder / file), "give one a row")

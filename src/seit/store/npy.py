@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -76,21 +77,14 @@ def import_npy(
 def export_npy(rows: TokenRows, folder: str | os.PathLike[str]) -> list[Path]:
     """Writes `ids.npy` (stored ids [N, h, w]), `labels.npy` where there are any, and `names.txt`.
 
+    A line break in a name becomes backslash and n, a backslash two.
+
     Returns:
         The files written.
-
-    Raises:
-        StoreError: a name holds a line break, which `names.txt` has no place for.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    names = rows.names(range(len(rows)))
-    if broken := [name for name in names if "\n" in name]:
-        raise StoreError(
-            f"the name {broken[0]!r} holds a line break",
-            str(folder / "names.txt"),
-            "export to parquet or webdataset",
-        )
+    names = [name.replace("\\", "\\\\").replace("\n", "\\n") for name in rows.names(range(len(rows)))]
     dtype = np.uint16 if rows.vocabulary <= 1 << 16 else np.uint32
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False}
     with files.atomic(folder / "ids.npy") as temporary, open(temporary, "wb") as plain:
@@ -107,3 +101,9 @@ def export_npy(rows: TokenRows, folder: str | os.PathLike[str]) -> list[Path]:
         written.append(folder / "labels.npy")
     files.write_bytes(folder / "names.txt", "".join(f"{name}\n" for name in names).encode())
     return [*written, folder / "names.txt"]
+
+
+def read_names(path: Path) -> list[str]:
+    """Returns the names that `export_npy` wrote, one a line; line breaks in them are spelt out."""
+    lines = path.read_text("utf-8").removesuffix("\n").split("\n")
+    return [re.sub(r"\\([\\n])", lambda found: {"n": "\n"}.get(found[1], found[1]), line) for line in lines]

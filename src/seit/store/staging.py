@@ -107,6 +107,12 @@ def _plain(column: pa.Array, dtype: str) -> np.ndarray:
     return np.frombuffer(buffer, dtype) if buffer is not None and len(column) else np.zeros(0, dtype)
 
 
+def discard(folder: Path, numbers: Iterable[int]) -> None:
+    """Removes parts, which are then to be written again."""
+    for number in numbers:
+        (folder / f"part-{number:06d}.arrow").unlink(missing_ok=True)
+
+
 def finished(folder: Path) -> set[int]:
     """Returns the numbers of the parts that are whole."""
     found = (_NAME.fullmatch(path.name) for path in folder.glob("part-*.arrow"))

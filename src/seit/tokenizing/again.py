@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +10,12 @@ import numpy as np
 from seit.errors import ImageError, StoreError
 from seit.images import Bad, Facts, Image, Preparation, Source, Views, open_source
 from seit.images.places import is_remote
+from seit.images.quarantine import read_report, report_path
 from seit.progress import progress
 from seit.store.staging import Part
 from seit.tokenizing.decoders import Decoders, processes_for
 from seit.tokenizing.encoding import Encoder
-from seit.tokenizing.plan import BATCH_PIXELS, row_table
-from seit.tokenizing.quarantine import report_path
+from seit.tokenizing.plan import BATCH_PIXELS, row_table, several_labels
 
 
 def reopened(about: dict[str, Any], moved: str | os.PathLike[str] | None = None) -> Source:
@@ -57,7 +55,8 @@ class Again:
             raise StoreError(f"its {count} views an image are not those of {policy!r}", path, "give its own images")
         self.how = Preparation(encoder.tokenizer.preprocessing, self.views)
         self.places = {name: place for place, name in enumerate(images.names)}
-        self.skipped = _skipped(path, int(about.get("quarantined", 0)))
+        # Names of the images that the data set left out; None if the report of them is gone.
+        self.skipped = read_report(report_path(path)) if about.get("quarantined") else set[str]()
         self.path = path
 
     def rows(self, split: str, positions: np.ndarray, names: list[str] | None) -> Part:
@@ -104,18 +103,8 @@ class Again:
     def _labels(self, places: list[int], which: np.ndarray) -> np.ndarray | None:
         if not self.images.classes:
             return None
+        if self.images.several is not None:
+            return several_labels(self.images, np.array(places, np.int64))
         if self.images.view_labels.shape[1]:
             return self.images.view_labels[places, which]
         return self.images.labels[places]
-
-
-def _skipped(path: str, count: int) -> set[str] | None:
-    """Returns the names of the images that a data set skipped, or None if it skipped some and the report is
-    gone."""
-    if not count:
-        return set()
-    try:
-        lines = report_path(Path(path)).read_text().splitlines()
-        return {json.loads(line)["name"] for line in lines}
-    except (OSError, ValueError, KeyError):
-        return None

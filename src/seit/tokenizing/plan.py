@@ -100,6 +100,10 @@ class Plan:
     def _labels(self, span: slice, good: np.ndarray) -> np.ndarray | None:
         if not self.images.classes:
             return None
+        if self.images.several is not None:
+            return np.repeat(
+                several_labels(self.images, np.arange(span.start, span.stop)[good]), self.how.views.count, 0
+            )
         if self.images.view_labels.shape[1]:
             return self.images.view_labels[span][good].reshape(-1)
         return np.repeat(self.images.labels[span][good], self.how.views.count)
@@ -115,6 +119,7 @@ class Plan:
         digest.update("\0".join(images.names).encode())
         digest.update(np.ascontiguousarray(images.labels).tobytes())
         digest.update(np.ascontiguousarray(images.view_labels).tobytes())
+        digest.update(b"" if images.several is None else json.dumps(images.several).encode())
         return digest.hexdigest()
 
 
@@ -136,6 +141,14 @@ def row_table(names: list[str], facts: list[Facts], views: Views, which: np.ndar
     if views.policy != "plain":
         table.flip = np.array([one.flips for one in facts], bool).reshape(-1, views.count)[rows, which].reshape(-1)
     return table
+
+
+def several_labels(images: Source, positions: np.ndarray) -> np.ndarray:
+    """Returns which classes each of some images has, bool [n, C]."""
+    labels = np.zeros((len(positions), len(images.classes)), bool)
+    for row, position in enumerate(positions):
+        labels[row, images.several[position]] = True  # type: ignore[index]
+    return labels
 
 
 def _cut(images: Source, step: int) -> Iterator[Shard]:

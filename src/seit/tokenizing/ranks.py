@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from seit.errors import SeitError, StoreError
-
-_BUSY = "is being written by another process"
-_CURE = "wait for it, or stop it and run the command again"
+from seit.errors import BusyError, SeitError, StoreError
+from seit.files import lock
 
 
 @dataclass(frozen=True)
@@ -56,13 +53,13 @@ def working(partial: Path, rank: Rank) -> Iterator[None]:
     process.
 
     Raises:
-        StoreError: another job holds it, or has just finished with it.
+        BusyError: another job holds it.
+        StoreError: another job has just finished with it.
     """
     with contextlib.ExitStack() as stack:
-        kind = fcntl.LOCK_EX if rank.world == 1 else fcntl.LOCK_SH
-        _lock(stack, partial / "lock", kind)
+        stack.enter_context(_locked(partial, "lock", shared=rank.world > 1))
         if rank.world > 1:
-            _lock(stack, partial / f"lock-{rank.number}-of-{rank.world}", fcntl.LOCK_EX)
+            stack.enter_context(_locked(partial, f"lock-{rank.number}-of-{rank.world}"))
         yield
 
 
@@ -71,20 +68,18 @@ def committing(partial: Path) -> Iterator[bool]:
     """Says whether this rank is the one to commit; another is if it holds the lock or has committed already."""
     with contextlib.ExitStack() as stack:
         try:
-            _lock(stack, partial / "lock-commit", fcntl.LOCK_EX)
-        except StoreError:
+            stack.enter_context(_locked(partial, "lock-commit"))
+        except (BusyError, StoreError):
             yield False
             return
         yield True
 
 
-def _lock(stack: contextlib.ExitStack, path: Path, kind: int) -> None:
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except FileNotFoundError:
-        raise StoreError("is gone: another process finished it", str(path.parent), "use its data set") from None
-    stack.callback(os.close, handle)
-    try:
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StoreError(_BUSY, str(path.parent), _CURE) from None
+@contextlib.contextmanager
+def _locked(partial: Path, name: str, shared: bool = False) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock(partial / name, shared))
+        except FileNotFoundError:
+            raise StoreError("is gone: another process finished it", str(partial), "use its data set") from None
+        yield

@@ -20,9 +20,11 @@ from seit.errors import RunError
 from seit.evaluation import Accuracy, MeanPrecision
 from seit.evaluation.base import OfClasses
 from seit.images import Source, open_source
+from seit.images.account import Account
 from seit.images.sources import EMBEDDED
 from seit.loading import Resident, RowFeed
 from seit.loading.drawn import DrawnPixels
+from seit.loading.labelled import labelled
 from seit.loading.pixels import PixelRows
 from seit.loading.rows import Rows
 from seit.models import Classifier, build
@@ -43,7 +45,7 @@ _RESIDENT_BYTES = 4 << 30
 Data = Source | TokenDataset
 
 
-def open_data(data: str | os.PathLike[str], recipe: Recipe) -> Data:
+def open_data(data: str | os.PathLike[str], recipe: Recipe, account: Account | None = None) -> Data:
     """Opens what a recipe takes: the images of a pixel recipe, or the training rows of a token data set.
 
     Raises:
@@ -62,7 +64,7 @@ def open_data(data: str | os.PathLike[str], recipe: Recipe) -> Data:
             os.fspath(data),
             f"make one with `seit tokenize {data} OUT`, or choose a recipe on pixels such as mini-pixels",
         )
-    opened: Data = open_source(data) if recipe.input == "pixels" else TokenDataset(data, "train")
+    opened: Data = open_source(data, account=account) if recipe.input == "pixels" else TokenDataset(data, "train")
     if not opened.classes:
         raise RunError("has no labels to learn", os.fspath(data), "give images that lie in class folders")
     return opened
@@ -123,6 +125,7 @@ def assemble(
     encoder: Tokenizer | None = None,
     from_run: str | os.PathLike[str] | None = None,
     about: dict[str, Any] | None = None,
+    skip: bool = False,
 ) -> Assembled:
     """Builds a recipe's model, objective, feed and evaluations for some data.
 
@@ -132,6 +135,7 @@ def assemble(
         encoder: the data set's tokenizer, which mirrored ids are found out with; None where it is not at hand.
         from_run: a finished run whose weights to start from.
         about: what `described` returned, to compare with that run's.
+        skip: leave out rows without a label, instead of refusing the data.
 
     Raises:
         ModelError: unknown trunk or stem, or one that does not fit the grid.
@@ -141,7 +145,7 @@ def assemble(
     torch.manual_seed(recipe.seed)
     model = build_model(recipe, opened)
     transfer = None if from_run is None else start_from(from_run, model, about or {})
-    rows, held, augment, text = _fed(opened, recipe, model, encoder)
+    rows, held, augment, text = _fed(opened, recipe, model, encoder, skip)
     feed = RowFeed(rows, recipe.batch_size, recipe.seed, recipe.one_view, recipe.repeats)
     evaluations: list[OfClasses] = []
     if held is not None:
@@ -188,12 +192,12 @@ def build_model(recipe: Recipe, opened: Data) -> Classifier:
 
 
 def _fed(
-    opened: Data, recipe: Recipe, model: Classifier, encoder: Tokenizer | None
+    opened: Data, recipe: Recipe, model: Classifier, encoder: Tokenizer | None, skip: bool
 ) -> tuple[Rows, Rows | None, Pipeline, str]:
     """Returns the training rows, the held-out ones if there are any, the augmentations and their description."""
     if isinstance(opened, TokenDataset):
-        held = _resident(TokenDataset(opened.path, "val")) if opened.splits.get("val") else None
-        ids = _resident(opened)
+        held = _resident(TokenDataset(opened.path, "val"), skip) if opened.splits.get("val") else None
+        ids = _resident(opened, skip)
         augment = _pipeline(recipe.augment, recipe, ids.grid, model, encoder and (lambda: _mirror(ids, encoder)))
         return ids, held, augment, str(augment)
     preprocessing = preprocessing_of(opened, recipe)
@@ -236,9 +240,10 @@ def _mirror(rows: TokenRows, encoder: Tokenizer) -> Tensor:
     return mirror_table(encoder, ids, torch.from_numpy(rows.used_codes).long())
 
 
-def _resident(dataset: TokenDataset) -> TokenRows:
-    """Returns the rows decoded into memory if they are small, else as they are."""
-    return Resident(dataset) if len(dataset) * dataset.manifest.cells * 2 <= _RESIDENT_BYTES else dataset
+def _resident(dataset: TokenDataset, skip: bool) -> TokenRows:
+    """Returns the rows with a label, decoded into memory if they are small, else as they are."""
+    rows = labelled(dataset, f"{dataset.path} (split {dataset.split})", skip=skip)
+    return Resident(rows) if len(rows) * dataset.manifest.cells * 2 <= _RESIDENT_BYTES else rows
 
 
 def _say_rate(recipe: Recipe, batch_size: int) -> None:

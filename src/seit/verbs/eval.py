@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,10 @@ from torch import Tensor
 from seit.device import resolve
 from seit.errors import RunError, SeitError, nearest_names
 from seit.evaluation import accuracy, mean_average_precision
-from seit.images import open_source
+from seit.images import Quarantine, Source, open_source, readable
+from seit.images.account import Account
+from seit.images.columns import read_classes
+from seit.images.quarantine import skippable
 from seit.loading.pixels import PixelRows
 from seit.loading.remap import Remapped
 from seit.loading.rows import Rows
@@ -32,18 +36,27 @@ def eval(
     images: str | os.PathLike[str] | None = None,
     split: str = "val",
     classes: str | Sequence[str] | None = None,
+    on_error: str = "fail",
+    max_bad: int | None = None,
     device: str = "auto",
+    dry_run: bool = False,
+    account: Account | None = None,
 ) -> dict[str, Any]:
     """Measures a run's accuracy on one split of a token data set or of images.
 
     Args:
         run: the folder of a finished run.
         tokens: a token data set of the same tokenizer.
-        images: images in class folders, or a tar of them; they go through the run's own tokenizer.
+        images: images in class folders, or a tar of them; they go through the run's own tokenizer. Folders may lack
+            classes and splits: what is measured is what is there.
         split: "train", "val" or "all". Of class folders without a held-out folder "val" is 5% of each class.
         classes: measure the rows of these classes alone, the classifier choosing among them alone (as ImageNet-R
             is measured): names, or as text names with commas between them, or a file of one name a line.
+        on_error: "fail" at the first of `images` that cannot be read, "skip" such images, or skip up to a "limit".
+        max_bad: the limit.
         device: auto, cpu, cuda or mps.
+        dry_run: say which images would be read, and return nothing.
+        account: is filled in with what of `images` was read and what was left out.
 
     Returns:
         split, split_rule (how it was made), all_rows (of all splits), rows (measured), classes (of the confusion),
@@ -55,11 +68,19 @@ def eval(
     """
     if (tokens is None) == (images is None):
         raise SeitError("one of tokens and images is needed", "seit eval", "give --tokens OUT or --images DIR")
+    quarantine = Quarantine(on_error, max_bad)
+    if images is None and (dry_run or on_error != "fail"):
+        raise SeitError("are of images", "--dry-run and --on-error", "give --images DIR, or leave them out")
+    source = None if images is None else _opened(images, split, quarantine, account, dry_run)
+    if dry_run:
+        return {}
     model, about = load(run, resolve(device)), Run(run).about()
     chosen = None if classes is None else _named_classes(classes, model.classes)
     rows: Rows
-    if images is not None:
-        rows, measured = _pixels(images, split, model, chosen)
+    if source is not None:
+        with skippable(quarantine):
+            rows = PixelRows(source, split, model.preprocessing, chosen or model.classes, only=chosen is not None)
+        measured = {"split": split, "split_rule": source.split_rule, "all_rows": len(source)}
     else:
         assert tokens is not None
         rows, measured = _ids(run, tokens, split, model, about, chosen)
@@ -75,20 +96,24 @@ def eval(
         return logits if chosen is None else logits[:, places.to(logits.device)]
 
     several = rows.label_kind == "multi"
-    return measured | (mean_average_precision if several else accuracy)(classify, rows, names) | {"classes": names}
+    with skippable(quarantine):
+        values = (mean_average_precision if several else accuracy)(classify, rows, names)
+    return measured | values | {"classes": names}
 
 
-def _pixels(
-    images: str | os.PathLike[str], split: str, model: ImageClassifier, chosen: list[str] | None
-) -> tuple[PixelRows, dict[str, Any]]:
-    """Returns the images of a split as rows, and what they are."""
-    source = open_source(images)
+def _opened(
+    images: str | os.PathLike[str], split: str, quarantine: Quarantine, account: Account | None, dry_run: bool
+) -> Source:
+    """Returns the images to measure, without those that cannot be read, and tells their account."""
+    source = open_source(images, for_training=False, account=account)
+    source.account.tell()
     if not source.classes:
         raise RunError("has no class folders to compare with", str(images), "use `seit predict` for them")
     if split not in SPLITS or not source.split(split):
         raise RunError(f"has no images in split {split!r}", str(images), "choose another --split")
-    rows = PixelRows(source, split, model.preprocessing, chosen or model.classes, only=chosen is not None)
-    return rows, {"split": split, "split_rule": source.split_rule, "all_rows": len(source)}
+    if source.several is not None:
+        raise RunError("gives several classes of an image", str(images), "tokenize it, and give --tokens")
+    return source if dry_run else readable([source], quarantine, split=split)[0]
 
 
 def _ids(
@@ -125,13 +150,15 @@ def _named_classes(given: str | Sequence[str], known: list[str]) -> list[str]:
     """
     if isinstance(given, str):
         # A class may hold a comma or a space, so a file is read by lines, and only a list is cut at commas.
-        given = Path(given).read_text().splitlines() if os.path.isfile(given) else given.split(",")
-    wanted = {name.strip() for name in given} - {""}
-    for name in sorted(wanted - set(known)):
+        given = read_classes(given) if os.path.isfile(given) else given.split(",")
+    # One Unicode form: a run may have been trained on names of the other.
+    form = functools.partial(unicodedata.normalize, "NFC")
+    chosen = {form(name.strip()) for name in given} - {""}
+    for name in sorted(chosen - {*map(form, known)}):
         raise RunError(f"the classifier knows no class {name!r}", "--classes", nearest_names(name, known))
-    if not wanted:
+    if not chosen:
         raise RunError("names no class", "--classes", "give names with commas between them, or a file of names")
-    return [name for name in known if name in wanted]
+    return [name for name in known if form(name) in chosen]
 
 
 def _named(tokenizer: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import torch
 from seit import recipes
 from seit.device import resolve
 from seit.errors import ImageError, StoreError
-from seit.images import Source, decode, view_of
+from seit.images import decode, source_hash, view_of
 from seit.report.pictures import Tile
 from seit.report.sheets import write_sheet
 from seit.store import TokenDataset
@@ -53,7 +53,8 @@ def show(
         device: auto, cpu, cuda or mps.
 
     Returns:
-        out, rows (their names), originals (whether they were found); with `augment` see `draw_augmented`.
+        out, rows (their names), originals (whether they are drawn), changed (names of images that are no longer
+        what they were, drawn blank); with `augment` see `draw_augmented`.
 
     Raises:
         StoreError: no token data set, another tokenizer than it was made with, or `source` lacks its images or
@@ -66,37 +67,28 @@ def show(
         raise StoreError("is not a .png", str(target), "name it so")
     if augment and source is not None:
         raise StoreError("originals are not drawn beside augmentations", str(source), "leave out source or augment")
-    wanted = (recipes.load(recipe) if isinstance(recipe, str) else recipe).with_settings(settings or {})
+    chosen = (recipes.load(recipe) if isinstance(recipe, str) else recipe).with_settings(settings or {})
     dataset = TokenDataset(tokens)
     decoder = tokenizer_of(dataset, tokenizer)
     decoder.to(resolve(device))
     drawn = np.random.default_rng(seed).permutation(len(dataset))[: rows or (4 if augment else 12)]
     drawn.sort()
     if augment:
-        return draw_augmented(dataset, decoder, drawn, target, wanted, seed)
+        return draw_augmented(dataset, decoder, drawn, target, chosen, seed)
     decoded = decode_rows(dataset, decoder, drawn)
     names = dataset.names(drawn)
-    originals = _originals(dataset, source)
-    places = {name: i for i, name in enumerate(originals.names)} if originals else {}
-    preprocessing = dataset.tokenizer["preprocessing"]
-    tiles, table = [], dataset.rows_at(drawn)
-    for row, (name, picture) in enumerate(zip(names, decoded, strict=True)):
-        pictures: tuple[np.ndarray, ...] = (picture,)
-        if originals is not None and name in places:
-            original = decode(originals[places[name]].read(), name, decoder.channels)
-            box = None if table.crop is None else tuple(table.crop[row].tolist())
-            view = view_of(original, preprocessing, box)
-            pictures = (view[:, ::-1] if table.flip is not None and table.flip[row] else view, picture)
-        tiles.append(Tile(pictures, (name,)))
-    both = all(len(tile.pictures) == 2 for tile in tiles)
-    if source is not None and not both:
+    originals, changed = _originals(dataset, source, drawn, decoded)
+    both = len(originals) == len(names)
+    if source is not None and (not both or len({*changed}) == len({*names})):
         raise StoreError(f"was not made from {source}", os.fspath(tokens), "give the images that it was made from")
-    if not both:
-        tiles = [Tile(tile.pictures[-1:], tile.caption) for tile in tiles]
+    tiles = []
+    for row, (name, picture) in enumerate(zip(names, decoded, strict=True)):
+        caption = f"{name} (has changed)" if name in changed else name
+        tiles.append(Tile((originals[row], picture) if both else (picture,), (caption,)))
     target.parent.mkdir(parents=True, exist_ok=True)
     title = f"{Path(tokens).name}: {decoder.name}, {dataset.grid[0]} x {dataset.grid[1]} ids"
     write_sheet(target, tiles, title, ("original", "decoded") if both else ("decoded",), across=3 if both else 6)
-    return {"out": str(target), "rows": names, "originals": both}
+    return {"out": str(target), "rows": names, "originals": both, "changed": changed}
 
 
 @torch.inference_mode()
@@ -107,11 +99,33 @@ def decode_rows(dataset: TokenDataset, decoder: Tokenizer, rows: np.ndarray) -> 
     return list((images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
 
 
-def _originals(dataset: TokenDataset, source: str | os.PathLike[str] | None) -> Source | None:
-    """Returns the images that a data set was made from, or None if they are not where they were."""
+def _originals(
+    dataset: TokenDataset, source: str | os.PathLike[str] | None, rows: np.ndarray, decoded: list[np.ndarray]
+) -> tuple[list[np.ndarray], list[str]]:
+    """Returns the views uint8 [H, W, C] that rows were made from, fewer if some are not at hand.
+
+    An image that is no longer what it was is blank, and its name is returned, too.
+    """
     try:
-        return reopened(dataset.manifest.source, source)
+        images = reopened(dataset.manifest.source, source)
     except ImageError:
         if source is not None:
             raise
-        return None
+        return [], []
+    places = {name: place for place, name in enumerate(images.names)}
+    table, preprocessing = dataset.rows_at(rows), dataset.tokenizer["preprocessing"]
+    originals, changed = list[np.ndarray](), list[str]()
+    for row, name in enumerate(table.name):
+        if name not in places:
+            continue
+        box = None if table.crop is None else tuple(table.crop[row].tolist())
+        try:
+            data = images[places[name]].read()
+            if table.source_hash[row] not in (0, source_hash(data)):  # 0: not recorded
+                raise ImageError("has changed", name)
+            view = view_of(decode(data, name, preprocessing.get("channels", 3)), preprocessing, box)
+        except ImageError:
+            changed.append(name)
+            view = np.full_like(decoded[row], 200)
+        originals.append(view[:, ::-1] if table.flip is not None and table.flip[row] else view)
+    return originals, changed

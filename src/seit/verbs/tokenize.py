@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -16,17 +17,19 @@ import numpy as np
 from seit import codecs, tokenizers
 from seit.device import resolve
 from seit.errors import CodecError, ImageError, SeitError, StoreError, nearest_names
-from seit.images import Bad, Facts, Preparation, Views, open_source
+from seit.images import Bad, Facts, Preparation, Quarantine, Views, open_source
+from seit.images.account import Account
+from seit.images.quarantine import bad_of, check_nothing_vanishes, record, report_path, write_report
 from seit.images.saved import load_listing, save_listing
 from seit.progress import progress
 from seit.store import TokenDataset, TokenWriter, is_finished
 from seit.store.describe import describe
+from seit.store.staging import discard
 from seit.tokenizers.base import Tokenizer
 from seit.tokenizing import local
 from seit.tokenizing.decoders import Decoders, processes_for
 from seit.tokenizing.encoding import Encoder, Kept, settings
 from seit.tokenizing.plan import Plan, Shard, Staged
-from seit.tokenizing.quarantine import Quarantine, bad_of, report_path, write_report
 from seit.tokenizing.ranks import Rank, committing, working
 
 _LISTING = "listing.arrow"
@@ -57,9 +60,13 @@ def tokenize(
     within: str | os.PathLike[str] | None = None,
     within_by: str = "search",
     device: str = "auto",
+    dry_run: bool = False,
     command: str = "",
+    account: Account | None = None,
 ) -> dict[str, Any]:
     """Turns images into a token data set; an interrupted call goes on where it stopped.
+
+    Two lines on standard error say what of the source is read and what is left out.
 
     Args:
         source: a folder, tar, table, list or embedded sample (see `seit.images.open_source`).
@@ -85,38 +92,44 @@ def tokenize(
             that was trained on it must have; None keeps every code that occurs.
         within_by: how, see `seit.tokenizers.kept.within`: "search" (the released code's way) or "nearest".
         device: auto, cpu, cuda or mps.
+        dry_run: say what would be read, write nothing and return nothing.
         command: recorded as the command that made it.
+        account: is filled in with what was read and what was left out.
 
     Returns:
         What `seit info` says of it, and `hint` where the images are much smaller than the view. A rank of torchrun
         that is not the last to finish returns its own `rank` and `shards` instead.
 
     Raises:
-        ImageError: no images, or one cannot be read.
+        ImageError: no images, one cannot be read, or a class or a split would be lost.
         CodecError: unknown codec.
         TokenizerError: unknown tokenizer, or a size that its patch does not divide.
-        StoreError: `out` holds something else, another process writes it, or `within` is of another tokenizer.
+        StoreError: `out` holds something else, or `within` is of another tokenizer.
+        BusyError: another process writes it.
     """
-    if codec not in codecs.NAMES:
-        raise CodecError(f"there is no codec {codec!r}", "--codec", nearest_names(codec, codecs.NAMES))
-    if engine not in ENGINES:
-        raise SeitError(f"there is no engine {engine!r}", "--engine", nearest_names(engine, ENGINES))
-    quarantine = Quarantine(on_error, max_bad)
-    rank, kind = Rank.of_environment(), resolve(device)
-    loaded = tokenizers.load(tokenizer, rank.device(kind))
-    changed = {"size": size, "resize": resize}
-    loaded.preprocessing = {**loaded.preprocessing, **{k: v for k, v in changed.items() if v is not None}}
-    encoder = Encoder(loaded, precision, compiled, _kept(loaded, within, within_by))
-    columns = {
+    _check(codec, engine)
+    quarantine, rank = Quarantine(on_error, max_bad), Rank.of_environment()
+    columns: dict[str, Any] = {
         "image_column": image_column,
         "label_column": label_column,
         "classes": None if classes is None else os.fspath(classes),
     }
+    account = Account() if account is None else account
+    opened = functools.partial(
+        open_source, source, allow_private_hosts=allow_private_hosts, account=account, **columns
+    )
+    if dry_run:
+        opened().account.tell()
+        return {}
+    kind = resolve(device)
+    loaded = _loaded(tokenizer, rank.device(kind), {"size": size, "resize": resize})
+    encoder = Encoder(loaded, precision, compiled, _kept(loaded, within, within_by))
     options = {"codec": codec, **settings(encoder)}
     key = _key(source, [columns, allow_private_hosts, views, seed, batch, options])
-    images = load_listing(_partial(out) / _LISTING, key) or open_source(
-        source, **columns, allow_private_hosts=allow_private_hosts
-    )
+    images = load_listing(_partial(out) / _LISTING, key, account) or opened()
+    images.account.silent = rank.number > 0
+    images.account.tell()
+    quarantine.foresee(images.account)
     listed = len(images.boxes[0]) if images.boxes else 0
     plan = Plan(images, Preparation(loaded.preprocessing, Views.of(views, seed, listed)), options, batch)
     job = _Job(plan, encoder, quarantine, rank, kind, engine, workers)
@@ -126,6 +139,14 @@ def tokenize(
             return ended
     hint = _hint(out, plan)
     return describe(out) | ({"hint": hint} if hint else {})
+
+
+def _check(codec: str, engine: str) -> None:
+    """Refuses unknown names before anything is read."""
+    if codec not in codecs.NAMES:
+        raise CodecError(f"there is no codec {codec!r}", "--codec", nearest_names(codec, codecs.NAMES))
+    if engine not in ENGINES:
+        raise SeitError(f"there is no engine {engine!r}", "--engine", nearest_names(engine, ENGINES))
 
 
 @dataclass(frozen=True)
@@ -202,12 +223,19 @@ def _write(
                 return {"rank": job.rank.number, "shards": len(mine)}
             notes = writer.notes()
             _describe_source(writer.header, plan, notes)
-            if sum(len(note["bad"]) for note in notes) == len(images):
-                bad = Bad(*notes[0]["bad"][0])
-                raise ImageError(
-                    f"none of {len(images)} images can be read ({bad.name}: {bad.reason})", images.name
-                )
-            writer.header["source"]["quarantined"] = write_report(writer.out, notes)
+            bad = [Bad(*one) for note in notes for one in note["bad"]]
+            try:
+                check_nothing_vanishes(images, [one.name for one in bad])
+            except ImageError:  # once these images are replaced, the same command reads them again
+                discard(writer.partial, (number for number, note in enumerate(notes) if note["bad"]))
+                (writer.partial / _LISTING).unlink(missing_ok=True)
+                raise
+            write_report(report_path(writer.out), bad)
+            record(bad, images.account, report_path(writer.out))
+            writer.header["source"]["quarantined"] = len(bad)
+            if bad:
+                images.account.silent = False  # the last rank commits
+                images.account.tell()
             writer.commit()
     return None
 
@@ -237,6 +265,14 @@ def _describe_source(header: dict[str, Any], plan: Plan, notes: list[dict[str, A
     # Where shards were encoded by unlike machines, all of them are named.
     found = {name: " | ".join(sorted(values)) for name, values in every.items()}
     header["tokenizer"]["provenance"] = {**found, "batch": str(plan.batch * views.count)}
+
+
+def _loaded(name: str | os.PathLike[str], device: str, changed: dict[str, Any]) -> Tokenizer:
+    """Loads a tokenizer, with what of its preprocessing is to be another."""
+    tokenizer = tokenizers.load(name, device)
+    new = {key: value for key, value in changed.items() if value is not None}
+    tokenizer.preprocessing = {**tokenizer.preprocessing, **new}
+    return tokenizer
 
 
 def _kept(tokenizer: Tokenizer, within: str | os.PathLike[str] | None, way: str) -> Kept | None:
@@ -287,7 +323,7 @@ def _hint(out: str | os.PathLike[str], plan: Plan) -> str | None:
 
 def quarantine_report(out: str | os.PathLike[str]) -> Path:
     """Returns where the report of a data set's skipped images lies."""
-    return report_path(Path(out))
+    return report_path(out)
 
 
 def tokenizer_of(dataset: TokenDataset, given: str | os.PathLike[str] | None = None) -> Tokenizer:

@@ -15,6 +15,9 @@ import torch
 from seit import __version__, ranks, recipes, tokenizers
 from seit.device import machine, resolve
 from seit.errors import StoreError, TokenizerError
+from seit.images import Quarantine, Source
+from seit.images.account import Account
+from seit.images.quarantine import report_path, skippable, usable
 from seit.models.start import weights_of
 from seit.run import Run
 from seit.store import TokenDataset
@@ -35,9 +38,12 @@ def train(
     from_run: str | os.PathLike[str] | None = None,
     extend: bool = False,
     tokenizer: str | os.PathLike[str] | None = None,
+    on_error: str = "fail",
+    max_bad: int | None = None,
     device: str = "auto",
     log: Sequence[str] = (),
     command: str = "",
+    account: Account | None = None,
 ) -> dict[str, Any]:
     """Trains a classifier; an interrupted call goes on where it stopped.
 
@@ -52,9 +58,13 @@ def train(
         extend: go on with the run in `out`, finished or not, for more epochs than it was begun with. From there on
             its learning rate is that of the longer run; run.json records it.
         tokenizer: the data set's tokenizer, where it is not a bundled one.
+        on_error: "fail" at the first image that cannot be read, "skip" such images, or skip up to a "limit". Those
+            that were skipped are named in OUT.quarantine.jsonl. "skip" also leaves out rows without a label.
+        max_bad: the limit.
         device: auto, cpu, cuda or mps.
         log: "tensorboard" and "wandb" (Weights & Biases) get every line of metrics.jsonl too.
         command: recorded as the command that made it.
+        account: is filled in with what of images was read and what was left out.
 
     Returns:
         run; top1 (and top5), or map for rows of several classes, on the held-out rows if there are any; the same
@@ -70,20 +80,26 @@ def train(
     chosen = (recipes.load(recipe) if isinstance(recipe, str) else recipe).with_settings(settings or {})
     device, run = resolve(device), Run(out)
     ranks.join(device)
-    opened = open_data(data, chosen)
+    quarantine = Quarantine(on_error, max_bad)
+    opened = open_data(data, chosen, account)
+    if isinstance(opened, Source):
+        opened.account.silent = ranks.rank() > 0
+        opened = usable(opened, quarantine, report_path(run.path))
     encoder = _tokenizer(opened, tokenizer)
     about = described(data, opened, chosen) | {"command": command, "versions": _versions()}
     about["recipe_name"] = recipe if isinstance(recipe, str) else "own"
     about["from"] = None if from_run is None else {"run": os.fspath(from_run), "weights": weights_of(from_run)}
     if result := ranks.first(lambda: accepted(run, about, extend)):
         return result
-    assembled = assemble(chosen, opened, encoder, from_run, about)
+    with skippable(quarantine):
+        assembled = assemble(chosen, opened, encoder, from_run, about, quarantine.most is None)
     about |= {"augment": assembled.augment, "transfer": assembled.transfer}
     with contextlib.ExitStack() as block:
         # Only now: a recipe that cannot be built leaves no folder that the mended one would be refused.
         if result := ranks.first(lambda: block.enter_context(begun(run, about, extend))):
             return result
-        values = fit(assembled.training, run, device, log)
+        with skippable(quarantine):
+            values = fit(assembled.training, run, device, log)
         return ranks.first(lambda: _finish(run, assembled, encoder, values, machine(device)))
 
 
