@@ -3,6 +3,8 @@
 import contextlib
 import io
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -113,6 +115,55 @@ def test_sixteen_bit_colour_png_is_scaled():
     assert np.abs(pixels(data)[0] - [[0, 128, 255], [1, 254, 18]]).max() <= 1
 
 
+@pytest.mark.parametrize("dtype", ["<i4", "<u4"])
+def test_a_tiff_of_32_bit_samples_up_to_255_is_not_black(dtype):
+    values = np.array([[0, 7, 128, 255]], dtype)
+    assert pixels(encoded(Image.fromarray(values.astype("<i4"), "I"), "TIFF"))[0, :, 1].tolist() == [0, 7, 128, 255]
+    dark = np.array([[0, 257, 65535]], np.int32)
+    assert pixels(encoded(Image.fromarray(dark), "TIFF"))[0, :, 0].tolist() == [0, 1, 255]
+
+
+def chunk(kind, body, damage=0):
+    """Returns one chunk of a PNG; its checksum is wrong by `damage`."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body) ^ damage)
+
+
+LARGE = zlib.compress(b"A" * (1 << 21))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        chunk(b"zTXt", b"workflow\0\0" + LARGE),
+        chunk(b"iTXt", b"prompt\0\1\0\0\0" + LARGE),
+        chunk(b"iCCP", b"icc\0\0" + LARGE),
+        chunk(b"tEXt", b"prompt\0" + b"A" * (1 << 21)),
+        chunk(b"iCCP", b"icc\0\0garbage"),
+        chunk(b"tEXt", b"a\0b", damage=1),
+        chunk(b"eXIf", b"II*\0\x08\0\0\0\0\0", damage=1),
+        chunk(b"gAMA", b"\0", damage=1),
+        b"".join(chunk(b"zTXt", b"page\0\0" + zlib.compress(b"A" * 1_000_000)) for _ in range(80)),
+    ],
+    ids=["zTXt", "iTXt", "iCCP", "tEXt", "damaged iCCP", "CRC of tEXt", "CRC of eXIf", "CRC of gAMA", "80 texts"],
+)
+def test_a_png_is_decoded_whatever_its_remarks_hold(extra):
+    data = encoded(picture(), "PNG")
+    assert np.array_equal(pixels(data[:33] + extra + data[33:]), np.asarray(picture()))
+
+
+def test_a_png_keeps_its_transparency_unless_that_is_damaged():
+    grey = encoded(Image.new("L", (2, 1), 40), "PNG")
+    for damage, shown in ((0, 255), (1, 40)):
+        assert pixels(grey[:33] + chunk(b"tRNS", struct.pack(">H", 40), damage) + grey[33:])[0, 0, 0] == shown
+
+
+def test_a_png_whose_pixels_have_a_wrong_checksum_is_refused():
+    data = bytearray(encoded(picture(), "PNG"))
+    data[data.index(b"IDAT") + 20] ^= 1
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        decode(bytes(data), "cat.png")
+
+
 @pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP"])
 def test_an_animation_shows_its_first_frame(format):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "green")]
@@ -175,6 +226,41 @@ def test_crop_of_even_margins_equals_pillows_own_calls():
     image = picture(width=128, height=64)
     expected = image.resize((64, 32), Image.Resampling.BICUBIC).crop((16, 0, 48, 32))
     assert np.array_equal(to_view(image, SQUASH | {"size": 32, "resize": "crop"}), np.asarray(expected))
+
+
+@pytest.mark.parametrize(("width", "height"), [(6000, 8), (8, 6000), (3000, 1), (1, 3000)])
+def test_of_a_thin_picture_only_what_the_view_shows_is_resized(width, height):
+    image = picture(width=width, height=height)
+    view = to_view(image, SQUASH | {"size": 16, "resize": "crop"})
+    whole = (max(16, 16 * width // height), max(16, 16 * height // width))
+    left, top = round((whole[0] - 16) / 2), round((whole[1] - 16) / 2)
+    expected = image.resize(whole, Image.Resampling.BICUBIC).crop((left, top, left + 16, top + 16))
+    assert np.abs(view.astype(int) - np.asarray(expected)).max() <= 2
+
+
+LIMITED = """
+import io, resource, sys
+from PIL import Image
+from seit.errors import ImageError
+from seit.images import decode, to_view
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+for size, view in (((60000, 1), 256), ((1, 60000), 256), ((10, 10), 65535)):
+    file = io.BytesIO()
+    Image.new("RGB", size, (90, 120, 30)).save(file, "PNG")
+    picture = decode(file.getvalue(), "thin.png")
+    for resize in ("squash", "crop"):
+        try:
+            print(to_view(picture, {"size": view, "resize": resize, "interpolation": "bicubic"}).mean())
+        except ImageError as error:
+            print(error)
+"""
+
+
+def test_a_thin_picture_takes_no_gigabytes_and_want_of_memory_is_one_line():
+    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = "a picture of 10x10 pixels: needs more memory than there is; shrink or remove it"
+    assert done.stdout.splitlines() == ["80.0"] * 4 + [said] * 2
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 import warnings
+import zlib
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,9 @@ INTERPOLATIONS = {
 }
 RESIZES = ("squash", "crop")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # channels of a view -> Pillow's name for them
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_KEPT = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")  # transparency, orientation, animation
+_THIN = 32  # views that the resized whole may be large, before only what the view shows of it is resized
 
 # A few of ImageNet's own files have a damaged EXIF block, of which every process would warn once.
 warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning, "PIL")
@@ -38,8 +43,8 @@ warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning, "PIL")
 def decode(data: bytes, name: str, channels: int = 3) -> Image.Image:
     """Decodes one picture to RGB, as a browser would show it, or to another domain's channels.
 
-    Samples of 16 bits are scaled to 8; a picture of more than about 179 million pixels is refused before it
-    is decoded (Pillow's limit for decompression bombs).
+    Samples of 16 bits are scaled to 8, and so are a TIFF's of 32 bits, unless none is above 255. A picture of more
+    than about 179 million pixels is refused before it is decoded (Pillow's limit for decompression bombs).
 
     Args:
         data: the bytes of a JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, AVIF, ... file (see `FORMATS`).
@@ -58,7 +63,7 @@ def decode(data: bytes, name: str, channels: int = 3) -> Image.Image:
     if data.startswith(b"version https://git-lfs"):
         raise ImageError("this is a Git LFS pointer, not a picture", name, "run `git lfs pull`")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+        with Image.open(io.BytesIO(_bare_png(data)), formats=FORMATS) as picture:
             picture.load()
             return to_rgb(picture, name, channels)
     except ImageError:
@@ -90,7 +95,7 @@ def to_rgb(picture: Image.Image, name: str, channels: int = 3) -> Image.Image:
         upright = _upright(picture)
         if channels == 4 and upright.has_transparency_data:
             return upright.convert("RGBA")
-        return _to_rgb(upright, name).convert(_MODES[channels])
+        return _to_rgb(upright, name, eight_bits=picture.format == "TIFF").convert(_MODES[channels])
     except (OSError, SyntaxError, ValueError) as error:  # cut off, or a mode without a conversion
         raise ImageError(f"cannot be converted ({error})", name, "convert it to RGB") from error
 
@@ -102,14 +107,39 @@ def _upright(picture: Image.Image) -> Image.Image:
     return picture
 
 
-def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
-    """Converts any of Pillow's modes to RGB."""
+def _bare_png(data: bytes) -> bytes:
+    """Leaves out the chunks of a PNG that its pixels do without; other bytes are returned as they are.
+
+    Browsers ignore what is wrong there. Pillow refuses the picture for a text or profile of more than 1 MB (image
+    generators and cameras write those) and for a wrong checksum.
+    """
+    if not data.startswith(_PNG):
+        return data
+    parts, at = [_PNG], len(_PNG)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        is_critical = not kind[0] & 0x20
+        if is_critical or (kind in _PNG_KEPT and data[end - 4 : end] == _checksum(data[at + 4 : end - 4])):
+            parts.append(data[at:end])
+        at = end
+    return b"".join([*parts, data[at:]])
+
+
+def _checksum(chunk: bytes) -> bytes:
+    return struct.pack(">I", zlib.crc32(chunk))
+
+
+def _to_rgb(picture: Image.Image, name: str, eight_bits: bool) -> Image.Image:
+    """Converts any of Pillow's modes to RGB; `eight_bits` says that 32-bit samples up to 255 are no darkness."""
     if picture.mode == "F":
         raise ImageError("floating-point samples have no agreed white", name, "save it with 8 or 16 bits")
     if picture.mode == "I" or picture.mode.startswith("I;16"):
         samples = np.asarray(picture).astype(np.int64)  # Pillow's own conversion clips at 255
         if samples.min() < 0 or samples.max() > 65535:
             raise ImageError("32-bit samples have no agreed white", name, "save it with 8 or 16 bits")
+        if picture.mode == "I" and eight_bits and samples.max() <= 255:
+            return Image.fromarray(samples.astype(np.uint8)).convert("RGB")
         return Image.fromarray(((samples * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
     if picture.mode == "LAB":  # Pillow's own conversion knows no LAB
         srgb = ImageCms.createProfile("sRGB")
@@ -140,32 +170,55 @@ def to_view(picture: Image.Image, preprocessing: dict[str, Any]) -> np.ndarray:
         ImageError: a key is missing or its value unknown.
     """
     height, width, resize, interpolation = _checked(preprocessing)
-    if resize == "crop":
-        wide, high = picture.size
-        # The side that is relatively shorter meets the view exactly; the other is rounded down (torchvision).
-        if wide * height <= high * width:
-            grown = width, max(height, high * width // wide)
-        else:
-            grown = max(width, wide * height // high), height
-        left, top = round((grown[0] - width) / 2), round((grown[1] - height) / 2)
-        picture = resized(picture, grown, interpolation).crop((left, top, left + width, top + height))
-    else:
-        picture = resized(picture, (width, height), interpolation)
-    view = np.array(picture)
+    try:
+        fit = _cropped if resize == "crop" else resized
+        view = np.array(fit(picture, (width, height), interpolation))
+    except MemoryError as error:
+        where = f"a picture of {picture.width}x{picture.height} pixels"
+        raise ImageError("needs more memory than there is", where, "shrink or remove it") from error
     return view if view.ndim == 3 else view[..., None]
 
 
+def _cropped(picture: Image.Image, size: tuple[int, int], interpolation: Image.Resampling) -> Image.Image:
+    """Resizes a picture until it just covers `size` (width, height), and cuts out the centre."""
+    (wide, high), (width, height) = picture.size, size
+    # The side that is relatively shorter meets the view exactly; the other is rounded down (torchvision).
+    if wide * height <= high * width:
+        whole = width, max(height, high * width // wide)
+    else:
+        whole = max(width, wide * height // high), height
+    left, top = round((whole[0] - width) / 2), round((whole[1] - height) / 2)
+    if whole[0] * whole[1] <= _THIN * width * height:
+        return resized(picture, whole, interpolation).crop((left, top, left + width, top + height))
+    # A picture of 60,000 x 1 pixels would grow to gigabytes. The same to rounding, so not for ordinary pictures.
+    across, down = wide / whole[0], high / whole[1]
+    box = (left * across, top * down, (left + width) * across, (top + height) * down)
+    return resized(picture, size, interpolation, box=box)
+
+
 def resized(
-    picture: Image.Image, size: tuple[int, int], interpolation: Image.Resampling, gap: float | None = None
+    picture: Image.Image,
+    size: tuple[int, int],
+    interpolation: Image.Resampling,
+    *,
+    gap: float | None = None,
+    box: tuple[float, float, float, float] | None = None,
 ) -> Image.Image:
-    """Resizes a picture to `size` (width, height); `gap` is Pillow's reducing_gap, a speed-up for large pictures.
+    """Resizes a picture to `size` (width, height).
 
     Pillow weights colours by a fourth channel as if it were transparency; here every channel is resized by itself,
     since it may as well be near infrared.
+
+    Args:
+        picture: of any size and mode.
+        size: (width, height), pixels.
+        interpolation: the filter.
+        gap: Pillow's reducing_gap, a speed-up for large pictures.
+        box: (left, top, right, bottom) of the part to resize, pixels; all of it by default.
     """
     if picture.mode != "RGBA":
-        return picture.resize(size, interpolation, reducing_gap=gap)
-    return Image.merge("RGBA", [band.resize(size, interpolation, reducing_gap=gap) for band in picture.split()])
+        return picture.resize(size, interpolation, box, gap)
+    return Image.merge("RGBA", [band.resize(size, interpolation, box, gap) for band in picture.split()])
 
 
 def _checked(preprocessing: dict[str, Any]) -> tuple[int, int, str, Image.Resampling]:

@@ -48,7 +48,7 @@ class Pyramid:
             if smallest <= side <= min(width, height):
                 scale = side / min(width, height)
                 size = (max(side, round(width * scale)), max(side, round(height * scale)))
-                pixels = np.asarray(resized(picture, size, Pillow.Resampling.LANCZOS, 3.0))
+                pixels = np.asarray(resized(picture, size, Pillow.Resampling.LANCZOS, gap=3.0))
                 levels.setdefault(side, []).append(pixels.reshape(*pixels.shape[:2], -1))
 
     def crops(self, seed: int, step: int, side: int, count: int) -> np.ndarray:
