@@ -153,8 +153,8 @@ def test_a_repository_made_with_a_license_alone_takes_the_card(hub, push, tmp_pa
 
 def test_what_cannot_be_pushed_ends_in_one_line(hub, push, call, tmp_path):
     path, _, _ = stores.make(tmp_path / "out")
-    assert "nothing: does not exist" in push(tmp_path / "nothing")
-    assert "is a URL, and a folder of this machine is needed" in push("hf://datasets/me/toy")
+    assert "nothing: is not a token data set" in push(tmp_path / "nothing")
+    assert "is a URL, and a place on this machine is needed" in push("hf://datasets/me/toy")
     hub.repositories[REPO] = hub_server.Repository(private=False)
     file = stores.file_of(path, "val")
     file.unlink()

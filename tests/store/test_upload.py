@@ -178,7 +178,7 @@ def test_a_damaged_folder_is_not_pushed(tmp_path):
     with pytest.raises(StoreError, match=rf"{file.name}: is damaged or missing; run seit verify"):
         upload(path, f"file://{tmp_path}/there")
     assert not (tmp_path / "there" / manifests.NAME).exists()
-    with pytest.raises(StoreError, match="nothing: does not exist"):
+    with pytest.raises(StoreError, match="nothing: is not a token data set"):
         upload(tmp_path / "nothing", f"file://{tmp_path}/there")
 
 

@@ -64,12 +64,15 @@ def test_a_url_is_read_wherever_a_data_set_is(cli, url, tokens, shapes, run, tmp
     [
         ("repair URL", "change a local copy, then seit push it"),
         ("append URL tokens", "change a local copy, then seit push it"),
+        ("edit URL --terms mine", "change a local copy, then seit push it"),
         ("push URL s3://bucket/x", "push a folder"),
         ("convert tokens s3://bucket/x", "write it here, then seit push"),
         ("convert tokens s3://bucket/x --to npy", "write it here, then seit push"),
         ("subset tokens s3://bucket/x", "write it here, then seit push"),
         ("merge s3://bucket/x tokens", "write it here, then seit push"),
         ("tokenize SHAPES s3://bucket/x", "write it here, then seit push"),
+        ("train tokens --out s3://bucket/x", "write it here, then seit push"),
+        ("show tokens --out s3://bucket/x.png", "write it here, then seit push"),
         ("push tokens file://x", "write file:///, then the path from the root on"),
         ("push tokens hf://me/toy", "give hf://datasets/OWNER/NAME"),
         ("push tokens memory://x --overwrite", "choose another URL"),
@@ -77,7 +80,7 @@ def test_a_url_is_read_wherever_a_data_set_is(cli, url, tokens, shapes, run, tmp
         ("verify file:///nowhere/at/all", "is not a token data set"),
         ("eval RUN --tokens file:///nowhere/at/all", "is not a token data set"),
         ("train file:///nowhere/at/all --out new-run", "is not a token data set"),
-        ("append nothere tokens", "nothere: does not exist"),
+        ("append nothere tokens", "nothere: is not a token data set"),
     ],
 )
 def test_what_a_url_cannot_do_is_said_in_one_line(cli, url, tokens, shapes, run, tmp_path, words, said):
@@ -96,7 +99,7 @@ def test_functions_refuse_a_url_to_write_to_as_well(tokens, shapes, tmp_path):
         lambda: seit.subset(tokens, "s3://bucket/x"),
         lambda: seit.tokenize(shapes, "s3://bucket/x", tokenizer="patch4", size=32),
     ):
-        with pytest.raises(SeitError, match="is a URL, and a folder of this machine is needed"):
+        with pytest.raises(SeitError, match="is a URL, and a place on this machine is needed"):
             call()
     assert not list(tmp_path.glob("s3*"))
 

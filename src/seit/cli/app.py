@@ -77,12 +77,12 @@ def command_line() -> str:
     return shlex.join(["seit", *sys.argv[1:]])
 
 
-def folder(text: str) -> Path:
+def path(text: str) -> Path:
     """Returns a path to write to; a URL would become a local folder of an odd name.
 
     Raises:
         SeitError: it is a URL.
     """
     if "://" in text:
-        raise SeitError("is a URL, and a folder of this machine is needed", text, "write it here, then seit push")
+        raise SeitError("is a URL, and a place on this machine is needed", text, "write it here, then seit push")
     return Path(text)

@@ -17,6 +17,7 @@ from seit.cli.app import (
     app,
     command_line,
     lines_of,
+    path,
     print_result,
     table_of,
 )
@@ -43,7 +44,7 @@ def info(
 @app.command()
 def show(
     tokens: Annotated[str, typer.Argument(help="A token data set, or its URL.")],
-    out: Annotated[Path | None, typer.Option(help="The PNG file; TOKENS.png by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The PNG file; TOKENS.png by default.", parser=path)] = None,
     source: Annotated[str | None, typer.Option(help="The original images, where they have moved.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Its tokenizer, if not a bundled one.")] = None,
     rows: Annotated[
@@ -86,7 +87,7 @@ def show(
 @app.command()
 def train(
     data: Annotated[str, typer.Argument(help="A token data set (or images, for a pixel recipe).")],
-    out: Annotated[Path, typer.Option(help="The folder of the run.")],
+    out: Annotated[Path, typer.Option(help="The folder of the run.", parser=path)],
     recipe: Annotated[str, typer.Option(help="A recipe's name; an unknown one lists them.")] = "mini",
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, a field of the recipe.")] = None,
     from_run: Annotated[Path | None, typer.Option("--from", help="A finished run to start from.")] = None,
@@ -194,7 +195,7 @@ def predict(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     images: Annotated[list[str], typer.Argument(help="Image files, or folders: all pictures below them.")],
     top: Annotated[int, typer.Option(help="Classes listed for each.", min=1)] = 5,
-    out: Annotated[Path | None, typer.Option(help="A .csv or .json file to write besides.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A .csv or .json file to write besides.", parser=path)] = None,
     on_error: OnError = "fail",
     max_bad: MaxBad = None,
     device: Device = "auto",
@@ -231,9 +232,9 @@ def predict(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="The folder to write; an earlier demo in it is replaced.")] = Path(
-        "demo"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="The folder to write; an earlier demo in it is replaced.", parser=path)
+    ] = Path("demo"),
     small: Annotated[bool, typer.Option("--small", help="Train for a few steps only.")] = False,
     device: Device = "auto",
     as_json: Json = False,

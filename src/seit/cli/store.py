@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from seit.cli.app import Device, Json, Quiet, app, command_line, folder, print_result
+from seit.cli.app import Device, Json, Quiet, app, command_line, path, print_result
 
-Out = Annotated[Path, typer.Argument(help="The folder to write.", parser=folder)]
+Out = Annotated[Path, typer.Argument(help="The folder to write.", parser=path)]
 Codec = Annotated[str, typer.Option(help="auto, zero-order, context or learned.")]
 
 
@@ -136,7 +136,7 @@ def append(
 
 @app.command()
 def edit(
-    tokens: Annotated[Path, typer.Argument(help="A token data set.")],
+    tokens: Annotated[str, typer.Argument(help="A token data set.")],
     classes: Annotated[
         list[str] | None, typer.Option("--class", help="OLD=NEW renames a class; may be repeated.")
     ] = None,

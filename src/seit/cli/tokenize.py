@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from seit.cli.app import Device, DryRun, Json, MaxBad, OnError, Quiet, app, command_line, folder, print_result
+from seit.cli.app import Device, DryRun, Json, MaxBad, OnError, Quiet, app, command_line, path, print_result
 
 Source = Annotated[
     str, typer.Argument(help="Images: a folder, tar, Parquet file, list, or an embedded name (sample, photos).")
 ]
-Out = Annotated[Path, typer.Argument(help="The token data set to write.", parser=folder)]
+Out = Annotated[Path, typer.Argument(help="The token data set to write.", parser=path)]
 Tokenizer = Annotated[str, typer.Option(help="A bundled name (patch8, patch4) or a file.")]
 Size = Annotated[int | None, typer.Option(help="Side of the square view in pixels, if not the tokenizer's own.")]
 Resize = Annotated[str | None, typer.Option(help="squash (straight to the square) or crop (the centre).")]

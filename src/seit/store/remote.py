@@ -41,7 +41,7 @@ def local_folder(path: str | os.PathLike[str], cure: str) -> Path:
         StoreError: it is a URL; `cure` says what to do instead.
     """
     if is_url(path):
-        raise StoreError("is a URL, and a folder of this machine is needed", os.fspath(path), cure)
+        raise StoreError("is a URL, and a place on this machine is needed", os.fspath(path), cure)
     return Path(path)
 
 
