@@ -1,43 +1,17 @@
-"""The rule by which shared/golden makes weights and tokens, as its README states it; and the file itself."""
+"""Weights and ids of the official SeiT models by the rule in tests/golden/README.md."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from pathlib import Path
-from typing import Any
-
 import numpy as np
-import pytest
 import torch
+from golden_files import centred, uniform
 
-SHARED = Path(__file__).parents[2].parent / "shared"
 SEED = "open"
-
-
-def golden() -> dict[str, Any]:
-    """Returns seit-model.json; skips the test where it is absent."""
-    path = SHARED / "golden" / "seit-model.json"
-    if not path.is_file():
-        pytest.skip("the golden vectors are not beside this checkout")
-    return json.loads(path.read_text())
-
-
-def uniform(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns u of the stream, float64."""
-    key = int.from_bytes(hashlib.sha256(f"{SEED}:{name}".encode()).digest()[:8], "little")
-    raw = np.random.Philox(key=key).random_raw(int(np.prod(shape)))
-    return ((raw >> np.uint64(40)).astype(np.float64) * 2.0**-24).reshape(shape)
-
-
-def centred(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns v of the stream, float64 of mean 0 and variance 1."""
-    return (uniform(name, shape) - 0.5) * np.sqrt(12)
 
 
 def weight(key: str, shape: tuple[int, ...]) -> torch.Tensor:
     """Returns a tensor of the SeiT models by rule."""
-    v = centred(key, shape)
+    v = centred(f"{SEED}:{key}", shape)
     if key in ("cls_token", "pos_embed"):
         v = 0.5 * v
     elif len(shape) > 1:
@@ -49,13 +23,13 @@ def weight(key: str, shape: tuple[int, ...]) -> torch.Tensor:
 
 def tokens(rows: int, vocabulary: int) -> torch.Tensor:
     """Returns ids [rows, 32, 32]."""
-    u = uniform("tokens", (rows, 32, 32))
+    u = uniform(f"{SEED}:tokens", (rows, 32, 32))
     return torch.from_numpy(np.minimum(np.floor(u * u * vocabulary), vocabulary - 1).astype(np.int64))
 
 
 def codebook(vocabulary: int, width: int) -> torch.Tensor:
     """Returns [vocabulary, width] float32."""
-    return torch.from_numpy(centred(f"codebook{vocabulary}x{width}", (vocabulary, width)).astype(np.float32))
+    return torch.from_numpy(centred(f"{SEED}:codebook{vocabulary}x{width}", (vocabulary, width)).astype(np.float32))
 
 
 def vit_state(width: int, channels: int) -> dict[str, torch.Tensor]:

@@ -1,9 +1,9 @@
 import argparse
-import json
 
 import pytest
 import torch
-from golden_rule import SHARED, close, codebook, golden, tokens, vit_state
+from golden_files import golden, layout_digest
+from golden_rule import close, codebook, tokens, vit_state
 
 from seit.augment.resize import crop_resize, lookup, resize
 from seit.errors import ModelError
@@ -19,7 +19,7 @@ from seit.models import load_published
     ],
 )
 def test_published_vits_load_and_give_the_published_logits(name: str, tmp_path) -> None:
-    case = next(case for case in golden()["vit"] if case["model"] == name)
+    case = next(case for case in golden("seit-model")["vit"] if case["model"] == name)
     state = vit_state(768 if "base" in name else 384, case["code_dim"])
     torch.save({"model": state, "epoch": 3, "args": argparse.Namespace(lr=1.0)}, tmp_path / "best_checkpoint.pth")
     table = codebook(case["vocabulary"], case["code_dim"])
@@ -66,19 +66,16 @@ def test_a_whole_training_checkpoint_gives_its_weights_or_their_average(tmp_path
         load_published({"model": state}, ema=True)
 
 
-def test_published_key_layout_is_the_one_we_write_the_rule_for() -> None:
-    path = SHARED / "layouts" / "seit-deit_small_token_32.json"
-    if not path.is_file():
-        pytest.skip("the layouts are not beside this checkout")
-    layout = json.loads(path.read_text())
+def test_the_rule_makes_the_published_key_layout() -> None:
     state = vit_state(384, 32)
-    assert {key: list(value.shape) for key, value in state.items()} == layout["inference"]
+    assert layout_digest({key: value.shape for key, value in state.items()}) == "401d83d5ac8e9b70"
     assert len(state) == 152
+    assert sum(value.numel() for value in state.values()) == 21952360
 
 
 def test_rrc_gives_the_official_crops() -> None:
     ids, table = tokens(1, 391), codebook(391, 32)
-    for case in golden()["rrc"]:
+    for case in golden("seit-model")["rrc"]:
         box = torch.tensor([case["box_top_left_height_width"]])
         for out in (resize(lookup(ids, table), box, (28, 28))[0], crop_resize(ids, table, box, (28, 28))[0]):
             assert close(float(out.mean()), case["tensor"]["mean"])

@@ -14,8 +14,7 @@ from seit.errors import CodecError, SeitError, StoreError
 from seit.store import TokenDataset
 from seit.store.official import export_official, import_official, synonyms
 
-GOLDEN = Path(__file__).parents[2].parent / "shared" / "golden" / "seit-official"
-needs_golden = pytest.mark.skipif(not GOLDEN.exists(), reason="the golden samples are not at hand")
+GOLDEN = Path(__file__).parents[1] / "golden" / "seit-official"
 
 
 def official_reader(data, index, image):
@@ -45,7 +44,6 @@ def golden_ids(seedword, images, vocabulary):
     return ids
 
 
-@needs_golden
 @pytest.mark.parametrize(
     ("prefix", "seedword", "vocabulary"), [("imagenet1k-val-", "open", 391), ("vocab510-", "open510", 510)]
 )
@@ -109,7 +107,6 @@ def test_what_the_official_reader_cannot_hold_is_refused_with_the_reason(tmp_pat
         export_official(TokenDataset(small), tmp_path, "x")
 
 
-@needs_golden
 @pytest.mark.parametrize("harm", ["truncate", "labels", "index"])
 def test_damaged_official_files_are_refused(tmp_path, harm):
     for file in GOLDEN.glob("vocab510*"):
@@ -177,7 +174,6 @@ def test_synonyms_are_the_nearest_by_plain_distance():
         assert found[str(code)] == [i for i in np.argsort(distance).tolist() if i != code][:5]
 
 
-@needs_golden
 def test_convert_reads_the_golden_release_and_writes_it_again(tmp_path):
     seit.convert(GOLDEN, tmp_path / "tokens", codec="zero-order")
     data = {split: TokenDataset(tmp_path / "tokens", split) for split in ("val", "vocab510")}

@@ -1,17 +1,16 @@
-"""Weights and images by the rule in shared/golden/README.md, and the published layouts beside it."""
+"""Weights and images of the tokenizers by the rule in tests/golden/README.md."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
+import published_layouts
 import torch
+from golden_files import centred, golden, uniform
 
-SHARED = Path(__file__).parents[2].parent / "shared"
 TABLES = ("quantizer.embedding.weight", "quantize.embedding.weight", "quantize.embed.weight")
 TOYS = (
     "toy-vitvq",
@@ -25,41 +24,12 @@ TOYS = (
     "toy-llamagen",
     "toy-llamagen-euclid",
 )
-FULL = (
-    "vitvq-imagenet-small",
-    "vitvq-imagenet-base",
-    "vitvq-imagenet-large",
-    "taming-imagenet-f16-1024",
-    "taming-imagenet-f16-16384",
-    "taming-openimages-gumbel-f8-8192",
-    "ldm-vq-f4",
-    "ldm-vq-f4-noattn",
-    "ldm-vq-f8",
-    "ldm-vq-f8-n256",
-    "ldm-vq-f16",
-    "llamagen-vq-8",
-    "llamagen-vq-16",
-)
-
-
-def shared_json(folder: str, name: str) -> dict[str, Any]:
-    """Returns one of the shared JSON files; skips the test where it is absent."""
-    path = SHARED / folder / f"{name}.json"
-    if not path.is_file():
-        pytest.skip("the shared golden vectors are not beside this checkout")
-    return json.loads(path.read_text())
-
-
-def uniform(stream: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns u of a stream, float64 in [0, 1)."""
-    key = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "little")
-    raw = np.random.Philox(key=key).random_raw(int(np.prod(shape)))
-    return ((raw >> np.uint64(40)).astype(np.float64) * 2.0**-24).reshape(shape)
+FULL = tuple(published_layouts.LAYOUTS)
 
 
 def weight(seed: str, key: str, shape: tuple[int, ...], codebook: dict[str, Any] | None = None) -> np.ndarray:
     """Returns a tensor of the rule, float32."""
-    v = (uniform(f"{seed}:{key}", shape) - 0.5) * np.sqrt(12)
+    v = centred(f"{seed}:{key}", shape)
     if key in TABLES:
         assert codebook is not None
         v = np.asarray(codebook["shift"]) + codebook["scale"] * v
@@ -78,9 +48,9 @@ def image(seed: str, index: int, height: int, width: int) -> torch.Tensor:
     return torch.from_numpy((0.5 * coarse + 0.5 * fine).astype(np.float32))[None]
 
 
-def sincos(golden: dict[str, Any], key: str, shape: tuple[int, ...]) -> np.ndarray:
+def sincos(file: dict[str, Any], key: str, shape: tuple[int, ...]) -> np.ndarray:
     """Returns a ViT's table of positions, written down cell by cell from the fact sheet."""
-    size, patch = golden["config"]["image_size"], golden["config"]["patch_size"]
+    size, patch = file["config"]["image_size"], file["config"]["patch_size"]
     columns = (size if isinstance(size, int) else size[1]) // patch
     quarter = shape[2] // 4
     table = np.empty(shape, np.float64)
@@ -95,24 +65,24 @@ def sincos(golden: dict[str, Any], key: str, shape: tuple[int, ...]) -> np.ndarr
 
 def weights(name: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Returns a golden file and its state dict, under the published keys."""
-    golden = shared_json("golden", name)
-    shapes = golden.get("tensors") or shared_json("layouts", name)["inference"]
+    file = golden(name)
+    shapes = file.get("tensors") or published_layouts.shapes(file["config"])
     state = {}
     for key, shape in shapes.items():
         if key.endswith("pos_embedding"):
-            state[key] = torch.from_numpy(sincos(golden, key, tuple(shape)))
+            state[key] = torch.from_numpy(sincos(file, key, tuple(shape)))
         else:
-            state[key] = torch.from_numpy(weight(golden["seedword"], key, tuple(shape), golden["codebook"]))
-    return golden, state
+            state[key] = torch.from_numpy(weight(file["seedword"], key, tuple(shape), file["codebook"]))
+    return file, state
 
 
 def original_file(name: str, folder: Path, with_config: bool = True) -> tuple[dict[str, Any], Path]:
     """Writes a golden tokenizer as its project would, with its configuration beside it; returns both."""
-    golden, state = weights(name)
+    file, state = weights(name)
     inside = "model" if name.startswith(("llamagen", "toy-llamagen")) else "state_dict"
     path = folder / "weights.ckpt"
     torch.save({inside: state, "epoch": 7, "global_step": 12345}, path)
     if with_config:
-        config = {key: value for key, value in golden["config"].items() if key != "family"}
+        config = {key: value for key, value in file["config"].items() if key != "family"}
         path.with_suffix(".json").write_text(json.dumps(config))
-    return golden, path
+    return file, path

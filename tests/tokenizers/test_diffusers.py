@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import by_rule
+import published_layouts
 import pytest
 import torch
+from golden_files import golden
 
 from seit import tokenizers
 from seit.errors import TokenizerError
@@ -38,9 +40,9 @@ ATTENTION = (
 )
 
 
-def reference(golden: dict[str, Any], state: dict[str, torch.Tensor]) -> Any:
+def reference(file: dict[str, Any], state: dict[str, torch.Tensor]) -> Any:
     """Builds diffusers' model around a taming state dict, by the fact sheet's table."""
-    config, inner = golden["config"], golden["config"]["ddconfig"]
+    config, inner = file["config"], file["config"]["ddconfig"]
     levels = len(inner["ch_mult"])
     here = [inner["resolution"] // 2**level in inner["attn_resolutions"] for level in range(levels)]
     with torch.device("meta"):
@@ -88,8 +90,8 @@ def check(model: Any, tokenizer: Tokenizer, image: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("name", ["toy-taming", "toy-taming-attn-mid-level", "toy-ldm", "toy-ldm-noattn"])
 def test_our_vqgan_and_diffusers_agree_on_other_images_than_the_golden_ones(name: str, tmp_path: Path) -> None:
-    golden, path = by_rule.original_file(name, tmp_path)
-    model = reference(golden, by_rule.weights(name)[1])
+    file, path = by_rule.original_file(name, tmp_path)
+    model = reference(file, by_rule.weights(name)[1])
     check(model, tokenizers.load(path), by_rule.image("another", 3, 64, 48))
 
 
@@ -107,19 +109,19 @@ L2 = (
 @pytest.mark.slow
 @pytest.mark.parametrize("name", L2)
 def test_a_published_size_agrees_with_diffusers_on_a_picture_of_odd_sides(name: str) -> None:
-    layout = by_rule.shared_json("layouts", name)
+    file = golden(name)
     draw, state = torch.Generator().manual_seed(1), {}
-    for key, shape in layout["inference"].items():
+    for key, shape in published_layouts.shapes(file["config"]).items():
         spread = 1.0 if key == "quantize.embedding.weight" else math.prod(shape[1:]) ** -0.5 if shape[1:] else 0.1
         norm = float(len(shape) == 1 and not key.endswith("bias"))
         state[key] = norm + spread * torch.randn(shape, generator=draw)
     ours = build(layout_of(state, {}, Path(name)), state, Path(name))
-    check(reference(layout, state), ours, by_rule.image("odd", 1, 67, 50))
+    check(reference(file, state), ours, by_rule.image("odd", 1, 67, 50))
 
 
 def test_a_folder_of_diffusers_opens_and_saves_as_ours(tmp_path: Path) -> None:
-    golden, state = by_rule.weights("toy-taming")
-    model = reference(golden, state)
+    file, state = by_rule.weights("toy-taming")
+    model = reference(file, state)
     model.save_pretrained(tmp_path / "vq")
     tokenizer = tokenizers.load(tmp_path / "vq")
     assert (tokenizer.patch, tokenizer.vocabulary) == (4, 64)

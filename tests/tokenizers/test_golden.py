@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import by_rule
+import published_layouts
 import pytest
 import torch
+from golden_files import GOLDEN, golden, layout_digest
 
 from seit import tokenizers
 from seit.tokenizers import Tokenizer
@@ -19,11 +21,11 @@ from seit.tokenizers.vit_vqgan import SIZES, ViTVQGAN, positions
 TOLERANCE = 1e-4
 
 
-def check(golden: dict[str, Any], tokenizer: Tokenizer) -> None:
+def check(file: dict[str, Any], tokenizer: Tokenizer) -> None:
     """Compares every case of a golden file."""
     signed = not tokenizer.family.startswith("vit")  # the originals of the other families decode to [-1, 1]
-    for case in golden["cases"]:
-        image = by_rule.image(golden["seedword"], **case["image"])
+    for case in file["cases"]:
+        image = by_rule.image(file["seedword"], **case["image"])
         with torch.inference_mode():
             features = tokenizer.features(image)
             ids = tokenizer.encode(image)
@@ -45,7 +47,7 @@ def check(golden: dict[str, Any], tokenizer: Tokenizer) -> None:
 
 
 def test_the_rule_here_is_the_rule_of_the_golden_files() -> None:
-    expected = by_rule.shared_json("golden", "rule-check")
+    expected = golden("rule-check")
     seed = expected["seedword"]
     for tensor in expected["weights"]:
         if tensor["key"] in by_rule.TABLES:
@@ -57,42 +59,61 @@ def test_the_rule_here_is_the_rule_of_the_golden_files() -> None:
         assert hashlib.sha256(made.tobytes()).hexdigest() == image["sha256_float32_le"]
 
 
+def test_no_golden_file_is_lost() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.json")} == {
+        *by_rule.TOYS,
+        *by_rule.FULL,
+        "rule-check",
+        "seit-model",
+    }
+    with pytest.raises(FileNotFoundError):
+        golden("toy-lost")
+
+
 @pytest.mark.parametrize("name", by_rule.TOYS)
 def test_a_checkpoint_in_the_original_layout_gives_the_original_codes_ids(name: str, tmp_path: Path) -> None:
-    golden, path = by_rule.original_file(name, tmp_path)
-    check(golden, tokenizers.load(path))
+    file, path = by_rule.original_file(name, tmp_path)
+    check(file, tokenizers.load(path))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", by_rule.FULL)
 def test_a_published_size_gives_the_original_codes_ids(name: str, tmp_path: Path) -> None:
-    golden, path = by_rule.original_file(name, tmp_path, with_config=False)
-    check(golden, tokenizers.load(path))
+    file, path = by_rule.original_file(name, tmp_path, with_config=False)
+    check(file, tokenizers.load(path))
+
+
+TRAINING_ONLY = {
+    "loss.perceptual_loss.net.slice1.0.weight": (64, 3, 3, 3),
+    "loss.perceptual_loss.lin0.model.1.weight": (1, 64, 1, 1),
+    "loss.discriminator.main.0.bias": (64,),
+    "quantize.codebook_used": (65536,),
+}
+"""Of each kind that the published files hold besides."""
 
 
 @pytest.mark.parametrize("name", by_rule.FULL)
 def test_every_published_layout_loads_with_no_key_left_over(name: str) -> None:
-    layout = by_rule.shared_json("layouts", name)
-    shapes = layout["inference"] | layout["training_only"]
-    weights = for_inference({key: torch.empty(shape, device="meta") for key, shape in shapes.items()})
-    assert weights.keys() == layout["inference"].keys()
-    config = {key: value for key, value in layout["config"].items() if key != "family"}
-    for stated in ({}, config):
+    config = golden(name)["config"]
+    shapes = published_layouts.shapes(config)
+    parameters, _, digest = published_layouts.LAYOUTS[name]
+    assert layout_digest(shapes) == digest
+    stored = shapes | TRAINING_ONLY
+    weights = for_inference({key: torch.empty(shape, device="meta") for key, shape in stored.items()})
+    assert weights.keys() == shapes.keys()
+    for stated in ({}, {key: value for key, value in config.items() if key != "family"}):
         tokenizer = build(layout_of(weights, stated, Path(name)), weights, Path(name))
         # LlamaGen's counts and ours hold the position tables of the ViTs, which are buffers.
-        assert (
-            sum(value.numel() for value in tokenizer.state_dict().values())
-            == (layout["counts"]["inference_parameters"])
-        )
+        assert sum(value.numel() for value in tokenizer.state_dict().values()) == parameters
 
 
 @pytest.mark.parametrize("name", ["toy-vitvq", "toy-vitvq-rect", "vitvq-imagenet-base", "vitvq-imagenet-large"])
 def test_positions_are_those_of_the_original_code(name: str) -> None:
-    golden = by_rule.shared_json("golden", name)
-    size, patch = golden["config"]["image_size"], golden["config"]["patch_size"]
+    file = golden(name)
+    size, patch = file["config"]["image_size"], file["config"]["patch_size"]
     height, width = (size, size) if isinstance(size, int) else size
-    for reference in golden["position_embedding"].values():
+    for reference in file["position_embedding"].values():
         table = positions(height // patch, width // patch, reference["shape"][2])
         assert list(table.shape) == reference["shape"]
         assert table.double().sum().item() == pytest.approx(reference["sum"], rel=1e-6)
@@ -104,9 +125,8 @@ def test_positions_are_those_of_the_original_code(name: str) -> None:
 def test_the_three_sizes_have_the_published_numbers_of_parameters(size: str) -> None:
     with torch.device("meta"):
         tokenizer = ViTVQGAN(**SIZES[size])
-    layout = by_rule.shared_json("layouts", f"vitvq-imagenet-{size}")
-    counted = sum(value.numel() for value in tokenizer.state_dict().values())
-    assert counted == layout["counts"]["inference_parameters"]
+    parameters, to_encode, _ = published_layouts.LAYOUTS[f"vitvq-imagenet-{size}"]
+    assert sum(value.numel() for value in tokenizer.state_dict().values()) == parameters
     encoding = (tokenizer.encoder, tokenizer.pre_quant)
     counted = sum(value.numel() for part in encoding for value in part.state_dict().values())
-    assert counted + tokenizer.codebook.numel() == layout["counts"]["encode_only_parameters"]
+    assert counted + tokenizer.codebook.numel() == to_encode
