@@ -6,10 +6,12 @@ show, predict, robustness) uses only what stands here.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import platform
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
 import torch
@@ -18,6 +20,26 @@ from torch import Tensor, nn
 
 from seit.errors import TokenizerError
 from seit.tokenizers.search import euclidean
+
+
+@contextlib.contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """Computes in whole float32, without autocast and TF32: either rounds features so that near-ties change ids.
+
+    PyTorch lets convolutions use TF32 by default on a GPU; the settings before are put back afterwards.
+    """
+    if torch.compiler.is_compiling():  # a traced program keeps no settings
+        yield
+        return
+    before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before[0]
+        torch.set_float32_matmul_precision(before[1])
 
 
 class Tokenizer(nn.Module, ABC):
@@ -89,6 +111,22 @@ class Tokenizer(nn.Module, ABC):
         ids = self.search(features)
         return ids, self.lookup(ids)
 
+    def straight_through(self, features: Tensor) -> Tensor:
+        """Returns each cell's stored code [B, d, h, w], with the gradient of `features` behind it.
+
+        The value is the codebook's row to the bit. Its gradient is that of the feature in the space of the search,
+        as if nothing had been rounded to a code: for `unit_codes` the feature's direction, times the row's norm.
+        For attacks on classifiers of ids, and for whatever else differentiates through a code.
+
+        Args:
+            features: [B, d, h, w].
+        """
+        rows = self.lookup(self.search(features))
+        if not self.unit_codes:
+            return rows + (features - features.detach())
+        directions = F.normalize(features, dim=1)
+        return rows + rows.norm(dim=1, keepdim=True) * (directions - directions.detach())
+
     def keep(self, codes: Tensor) -> Self:
         """Searches within these codes alone from now on; id i then stands for code `codes[i]`.
 
@@ -102,10 +140,10 @@ class Tokenizer(nn.Module, ABC):
         return self
 
     def encode(self, images: Tensor) -> Tensor:
-        """Maps images [B, C, H, W] in [0, 1] to ids [B, h, w] int64.
+        """Maps images [B, C, H, W] in [0, 1] to ids [B, h, w] int64, in exact float32 (see `exact`).
 
         Raises:
-            TokenizerError: these are no float images of C channels, or no size for this tokenizer.
+            TokenizerError: the images are not floats of C channels, or not of a size for this tokenizer.
         """
         if images.ndim != 4 or images.shape[1] != self.channels or not images.is_floating_point():
             raise TokenizerError(
@@ -113,7 +151,8 @@ class Tokenizer(nn.Module, ABC):
                 f"tokenizer {self.name}",
                 f"give float32 [B, {self.channels}, H, W] in [0, 1]",
             )
-        return self.search(self.features(images))
+        with exact(images.device):
+            return self.search(self.features(images))
 
     def lookup(self, ids: Tensor) -> Tensor:
         """Maps ids [B, h, w] to their codebook vectors [B, d, h, w]."""

@@ -1,7 +1,7 @@
 """From features to ids: the four ways in which published tokenizers choose a code.
 
-All work in float32 whatever the autocast, on some cells at a time, and take the lowest id on an exact tie. TF32 is
-the caller's setting (off by default in PyTorch's matrix products) and can flip near-ties.
+All work in float32 whatever the autocast, on some cells at a time, and take the lowest id on an exact tie. TF32
+can flip near-ties: `base.exact` switches it off.
 """
 
 from __future__ import annotations

@@ -268,6 +268,14 @@ class VQGAN(Tokenizer):
             return dot(features, self.codebook)
         return (cosine if self.unit_codes else euclidean)(features, self.codebook)
 
+    def straight_through(self, features: Tensor) -> Tensor:
+        """See `Tokenizer.straight_through`; the Gumbel family's gradient is that of the softmax over its logits."""
+        if self._search != "gumbel":
+            return super().straight_through(features)
+        soft = self.proj(features).softmax(1)  # [B, K, h, w]
+        mixed = torch.einsum("bkhw,kd->bdhw", soft, self.codebook)
+        return self.lookup(self.search(features)) + (mixed - mixed.detach())
+
     def keep(self, codes: Tensor) -> Self:
         """See `Tokenizer.keep`; the Gumbel family's logits are reduced with the codebook."""
         if self._search == "gumbel":

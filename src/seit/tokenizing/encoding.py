@@ -17,6 +17,7 @@ from seit.errors import SeitError, nearest_names
 from seit.store import TokenDataset
 from seit.store.codebook import from_ranges, to_ranges
 from seit.tokenizers import Tokenizer
+from seit.tokenizers.base import exact
 from seit.tokenizers.kept import within
 
 PRECISIONS = ("float32", "bfloat16")
@@ -71,7 +72,6 @@ class Encoder:
             )
         self.tokenizer, self.precision, self.compiled, self.kept = tokenizer, precision, compiled, kept
         keep_memory()
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # its rounding moves ids
         # The search stays as it is: compiled, it would be one block over all cells and codes.
         self._features = torch.compile(tokenizer.features, dynamic=False) if compiled else tokenizer.features
         self._search: Callable[[torch.Tensor], torch.Tensor] = tokenizer.search
@@ -88,7 +88,7 @@ class Encoder:
         device = self.tokenizer.codebook.device
         pixels = torch.from_numpy(views).to(device)
         images = pixels.permute(0, 3, 1, 2).float().div_(255)  # channels-last in memory, as convolutions like it
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with exact(device), torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             return self._search(self._features(images))
 
     def ids(self, views: np.ndarray) -> np.ndarray:
