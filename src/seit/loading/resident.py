@@ -12,7 +12,7 @@ import numpy as np
 
 from seit.progress import progress
 from seit.store import RowTable, TokenRows
-from seit.store.token_rows import describe_like
+from seit.store.row_sequence import describe_like
 
 _CHUNK = 8192
 
@@ -47,6 +47,9 @@ class Resident(TokenRows):
 
     def labels_at(self, indices: Any) -> np.ndarray | None:
         return None if self._labels is None else self._labels[self.checked(indices)]
+
+    def bytes_at(self, indices: Any) -> np.ndarray:
+        return self.base.bytes_at(indices)
 
     def rows_at(self, indices: Any) -> RowTable:
         return self.base.rows_at(indices)

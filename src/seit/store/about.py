@@ -14,7 +14,8 @@ from seit import files
 from seit.errors import StoreError
 from seit.store.codebook import from_ranges, to_ranges
 from seit.store.entries import MAX_CELLS, MAX_VIEWS, MAX_VOCABULARY
-from seit.store.token_rows import TokenRows, hashed
+from seit.store.row_sequence import hashed
+from seit.store.token_rows import TokenRows
 
 NAME = "seit.json"
 

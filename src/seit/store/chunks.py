@@ -20,9 +20,9 @@ from seit.errors import SeitError, StoreError, nearest_names
 from seit.progress import progress
 from seit.store.about import About
 from seit.store.entries import MAX_CLASSES, check_split
+from seit.store.row_sequence import hashed
 from seit.store.rows import RowTable
 from seit.store.staging import Part, regroup
-from seit.store.token_rows import hashed
 from seit.store.writer import TokenWriter
 
 CELLS = 1 << 22  # ids in memory at a time

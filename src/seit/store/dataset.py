@@ -19,9 +19,10 @@ from seit.store import rows as side
 from seit.store.codebook import to_ranges
 from seit.store.entries import File, Manifest, Shard
 from seit.store.remote import DEFAULT_BYTES, RemoteFolder, is_url
+from seit.store.row_sequence import hashed
 from seit.store.rows import RowTable
 from seit.store.shard import ShardReader
-from seit.store.token_rows import TokenRows, hashed
+from seit.store.token_rows import TokenRows
 
 T = TypeVar("T")
 

@@ -26,7 +26,7 @@ from seit.errors import StoreError
 from seit.store.about import About
 from seit.store.chunks import CELLS, Chunk, Survey, reading, write_chunks
 from seit.store.entries import MAX_CELLS, MAX_VOCABULARY
-from seit.store.token_rows import hashed
+from seit.store.row_sequence import hashed
 
 _ROWS = 1024
 _NUMBERED = re.compile(r"(?:(.+?)[-_])?\d+(?:-of-\d+)?")  # train-00000, train-00000-of-00002, 00000

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from seit.errors import StoreError
+from seit.store.row_sequence import describe_like, hashed
 from seit.store.rows import RowTable
-from seit.store.token_rows import TokenRows, describe_like, hashed, same_kind
+from seit.store.token_rows import TokenRows, same_kind
 
 
 class Joined(TokenRows):
@@ -72,6 +73,13 @@ class Joined(TokenRows):
                 out = np.empty((len(indices), *labels.shape[1:]), labels.dtype)
             out[here] = labels
         return self.parts[0].labels_at([]) if out is None else out
+
+    def bytes_at(self, indices: Any) -> np.ndarray:
+        indices = self.checked(indices)
+        out = np.empty(len(indices))
+        for number, here, local in self._split(indices):
+            out[here] = self.parts[number].bytes_at(local)
+        return out
 
     def rows_at(self, indices: Any) -> RowTable:
         indices = self.checked(indices)

@@ -19,7 +19,8 @@ from seit.errors import StoreError
 from seit.progress import progress
 from seit.store.about import About
 from seit.store.chunks import Chunk, reading, write_chunks
-from seit.store.token_rows import TokenRows, hashed
+from seit.store.row_sequence import hashed
+from seit.store.token_rows import TokenRows
 
 _CHUNK = 4096
 _MAX_IMAGES = 1 << 26

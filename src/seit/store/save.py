@@ -11,8 +11,9 @@ import numpy as np
 from seit.errors import StoreError
 from seit.progress import progress
 from seit.store.dataset import TokenDataset
+from seit.store.row_sequence import hashed
 from seit.store.staging import Part
-from seit.store.token_rows import TokenRows, hashed, same_kind
+from seit.store.token_rows import TokenRows, same_kind
 from seit.store.writer import TokenWriter
 
 _CELLS = 1 << 23  # about 8192 rows of 32 x 32 in memory at a time

@@ -33,7 +33,7 @@ from seit.store import TokenDataset, TokenRows
 from seit.store.describe import ledger
 from seit.store.manifest import NAME as MANIFEST
 from seit.store.manifest import to_bytes
-from seit.store.token_rows import hashed
+from seit.store.row_sequence import hashed
 from seit.tokenizers.base import Tokenizer
 from seit.tokenizers.mirror import mirror_table
 from seit.training.loop import Training
