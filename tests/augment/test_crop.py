@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_augment import one_hot_crop
 
-from seit.augment import Draws
-from seit.augment.base import Given
+from seit.augment import Draws, Setting
 from seit.augment.random_crop import RandomCrop
 from seit.augment.resize import centre_crop, crop_resize, lookup, resize
 from seit.augment.resized_crop import ResizedCrop, resized_boxes
@@ -19,8 +18,8 @@ def _ids(rows: int, height: int, width: int, codes: int) -> torch.Tensor:
     return torch.randint(0, codes, (rows, height, width), generator=torch.Generator().manual_seed(7))
 
 
-def _given(grid: tuple[int, int], size: tuple[int, int]) -> Given:
-    return Given(grid, size, size)
+def _setting(grid: tuple[int, int], size: tuple[int, int]) -> Setting:
+    return Setting(grid, size, size)
 
 
 def _table(codes: int, width: int) -> torch.Tensor:
@@ -95,7 +94,7 @@ def test_boxes_cover_the_scale_and_the_whole_grid() -> None:
 def test_random_crop_cuts_every_place_and_resizes_nothing() -> None:
     table = torch.arange(1024.0)[:, None]
     ids = torch.arange(1024).view(1, 32, 32).expand(500, -1, -1)
-    out = RandomCrop()(ids, table, Draws(0, 0, torch.arange(500), 500), _given((32, 32), (28, 26)))[:, 0].long()
+    out = RandomCrop()(ids, table, Draws(0, 0, torch.arange(500), 500), _setting((32, 32), (28, 26)))[:, 0].long()
     top, left = out[:, 0, 0] // 32, out[:, 0, 0] % 32
     assert sorted(set(top.tolist())) == [0, 1, 2, 3, 4]
     assert sorted(set(left.tolist())) == [0, 1, 2, 3, 4, 5, 6]
@@ -141,7 +140,7 @@ def test_centre_crop_of_a_larger_view_is_resized() -> None:
 def test_images_are_cropped_like_vectors() -> None:
     images = torch.rand(3, 3, 32, 24)
     draws = Draws(0, 0, torch.arange(3), 3)
-    out = ResizedCrop()(images, None, draws, _given((32, 24), (28, 21)))
+    out = ResizedCrop()(images, None, draws, _setting((32, 24), (28, 21)))
     boxes = resized_boxes(draws.uniform("resized_crop", 22), (32, 24), (0.08, 1.0), (3 / 4, 4 / 3))
     for row, (top, left, h, w) in enumerate(boxes.tolist()):
         crop = images[row : row + 1, :, top : top + h, left : left + w]
@@ -151,7 +150,7 @@ def test_images_are_cropped_like_vectors() -> None:
 
 def test_gradients_reach_a_learned_table() -> None:
     table = _table(11, 5).requires_grad_()
-    out = ResizedCrop()(_ids(2, 8, 8, 11), table, Draws(0, 0, torch.arange(2), 2), _given((8, 8), (6, 6)))
+    out = ResizedCrop()(_ids(2, 8, 8, 11), table, Draws(0, 0, torch.arange(2), 2), _setting((8, 8), (6, 6)))
     out.square().sum().backward()
     assert table.grad is not None
     assert float(table.grad.abs().sum()) > 0

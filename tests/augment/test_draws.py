@@ -67,11 +67,20 @@ def test_normal_numbers_are_standard_normal() -> None:
     assert float((torch.corrcoef(four.T) - torch.eye(4)).abs().max()) < 0.02
 
 
-def test_rows_of_a_step_share_its_numbers_and_steps_differ() -> None:
+def test_rows_of_a_group_share_its_numbers_and_groups_differ() -> None:
     draws = Draws(5, 0, torch.arange(6, 14), 4)
-    assert [(step, at.start, at.stop) for step, at in draws.steps()] == [(1, 0, 2), (2, 2, 6), (3, 6, 8)]
-    assert draws.step_uniform("cutmix", 1, 3) != draws.step_uniform("cutmix", 2, 3)
+    assert [(group, at.start, at.stop) for group, at in draws.groups()] == [(1, 0, 2), (2, 2, 6), (3, 6, 8)]
+    assert draws.group_uniform("cutmix", 1, 3) != draws.group_uniform("cutmix", 2, 3)
     elsewhere = Draws(5, 0, torch.tensor([4]), 4)
-    assert draws.step_uniform("cutmix", 1, 3) == elsewhere.step_uniform("cutmix", 1, 3)
+    assert draws.group_uniform("cutmix", 1, 3) == elsewhere.group_uniform("cutmix", 1, 3)
     alone = Draws(5, 0, torch.arange(8, 12), 4).uniform("n", 1)[:, 0]
-    assert draws.uniform_of_step("n", 2).tolist() == alone.tolist()
+    assert draws.uniform_of_group("n", 2).tolist() == alone.tolist()
+    wide = Draws(5, 0, torch.arange(250, 700), 300)  # two batches of 128, 128 and 44 rows, and the start of a third
+    assert [(group, at.start, at.stop) for group, at in wide.groups()] == [
+        *[(1, 0, 6), (2, 6, 50)],
+        *[(3, 50, 178), (4, 178, 306), (5, 306, 350)],
+        (6, 350, 450),
+    ]
+    assert len(wide.uniform_of_group("n", 5)) == 44
+    alone = Draws(5, 0, torch.arange(556, 600), 300).uniform("n", 1)[:, 0]
+    assert wide.uniform_of_group("n", 5).tolist() == alone.tolist()

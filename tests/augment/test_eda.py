@@ -5,8 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_augment import nearest_codes, swapped
 
-from seit.augment import Draws, synonyms
-from seit.augment.base import Given
+from seit.augment import Draws, Setting, synonyms
 from seit.augment.flip import Flip
 from seit.augment.swap import Swap, exchange, squares
 from seit.augment.synonym import Synonym
@@ -17,8 +16,8 @@ def _draws(rows: int, seed: int = 0) -> Draws:
     return Draws(seed, 0, torch.arange(rows), rows)
 
 
-def _given(codebook: torch.Tensor | None = None, mirror=None) -> Given:
-    return Given((8, 8), (8, 8), (8, 8), codebook, mirror)
+def _setting(codebook: torch.Tensor | None = None, mirror=None) -> Setting:
+    return Setting((8, 8), (8, 8), (8, 8), codebook, mirror)
 
 
 def test_synonyms_are_the_five_nearest_other_codes() -> None:
@@ -40,7 +39,7 @@ def test_a_codebook_of_one_code_is_refused() -> None:
 def test_synonym_replaces_each_id_with_its_probability_by_each_synonym_alike() -> None:
     codebook = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
     ids = torch.randint(0, 50, (64, 16, 16), generator=torch.Generator().manual_seed(2))
-    out, table = Synonym(0.25)(ids, _draws(64), _given(codebook)), synonyms(codebook)
+    out, table = Synonym(0.25)(ids, _draws(64), _setting(codebook)), synonyms(codebook)
     changed = out != ids
     assert abs(float(changed.float().mean()) - 0.25) < 0.015
     place = (table[ids[changed]] == out[changed][:, None]).int()
@@ -51,8 +50,8 @@ def test_synonym_replaces_each_id_with_its_probability_by_each_synonym_alike() -
 def test_synonym_with_probability_0_changes_nothing_and_with_1_everything() -> None:
     codebook = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
     ids = torch.randint(0, 50, (8, 7, 9), generator=torch.Generator().manual_seed(2))
-    assert torch.equal(Synonym(0.0)(ids, _draws(8), _given(codebook)), ids)
-    assert bool((Synonym(1.0)(ids, _draws(8), _given(codebook)) != ids).all())
+    assert torch.equal(Synonym(0.0)(ids, _draws(8), _setting(codebook)), ids)
+    assert bool((Synonym(1.0)(ids, _draws(8), _setting(codebook)) != ids).all())
 
 
 @settings(deadline=None, max_examples=40)
@@ -78,12 +77,12 @@ def test_swap_takes_its_share_of_rows_every_side_and_the_last_row_and_column() -
     ends = corners.max(1) + side[:, None]
     assert ends.max(0).tolist() == [32, 32]
     ids = torch.arange(1024).view(1, 32, 32).expand(2000, -1, -1)
-    touched = (Swap(0.25)(ids, _draws(2000), _given()) != ids).flatten(1).any(1)
+    touched = (Swap(0.25)(ids, _draws(2000), _setting()) != ids).flatten(1).any(1)
     assert abs(float(touched.float().mean()) - 0.25 * 7 / 8) < 0.04
 
 
 def test_released_choice_gives_a_row_synonyms_or_a_swap_but_never_both() -> None:
-    given = _given(torch.randn(1024, 4, generator=torch.Generator().manual_seed(1)))
+    given = _setting(torch.randn(1024, 4, generator=torch.Generator().manual_seed(1)))
     ids = torch.arange(1024).view(1, 32, 32).expand(1000, -1, -1)
     draws = _draws(1000)
     one = (Synonym(1.0, (0.0, 0.25))(ids, draws, given) != ids).flatten(1).any(1)
@@ -96,9 +95,11 @@ def test_released_choice_gives_a_row_synonyms_or_a_swap_but_never_both() -> None
 def test_flip_mirrors_the_grid_and_maps_ids_through_the_mirror_table() -> None:
     ids = torch.tensor([[[0, 1, 2], [2, 2, 1]]])
     mirror = torch.tensor([0, 2, 1])
-    assert Flip(1.0)(ids, _draws(1), _given(torch.zeros(3, 1), lambda: mirror)).tolist() == [[[1, 2, 0], [2, 1, 1]]]
+    assert Flip(1.0)(ids, _draws(1), _setting(torch.zeros(3, 1), lambda: mirror)).tolist() == [
+        [[1, 2, 0], [2, 1, 1]]
+    ]
     images = torch.rand(400, 3, 2, 5)
-    out = Flip(0.5)(images, _draws(400), _given())
+    out = Flip(0.5)(images, _draws(400), _setting())
     changed = (out != images).flatten(1).any(1)
     assert abs(float(changed.float().mean()) - 0.5) < 0.1
     assert torch.equal(out[changed], images[changed].flip(-1))

@@ -29,10 +29,10 @@ class ColorAdapt(OnVectors):
     inputs = ("ids",)
     probability: float = 0.5
 
-    def __call__(self, vectors, targets, draws, given):
+    def __call__(self, vectors, targets, draws, setting):
         draws.check_pairs()
         spread, mean = torch.std_mean(vectors, (2, 3), keepdim=True)
-        for _, rows in draws.steps():
+        for _, rows in draws.groups():
             adapted = (vectors[rows] - mean[rows]) / spread[rows] * partners(spread[rows]) + partners(mean[rows])
             chosen = draws.rows(rows).uniform(self.name, 1)[:, 0] < self.probability
             vectors[rows] = torch.where(chosen[:, None, None, None], adapted, vectors[rows])

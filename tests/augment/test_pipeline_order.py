@@ -6,19 +6,23 @@ from hypothesis import strategies as st
 from naive_augment import nearest_codes, one_hot_crop, swapped
 
 from seit import recipes
-from seit.augment import Draws, Pipeline
+from seit.augment import Draws, Normalise, Pipeline
 from seit.augment.cutmix import CutMix, box
 from seit.augment.flip import Flip
 from seit.augment.noise import Noise
+from seit.augment.normalise import NORMALISATIONS
 from seit.augment.random_crop import RandomCrop
+from seit.augment.requantise import Requantise
 from seit.augment.resized_crop import ResizedCrop, resized_boxes
 from seit.augment.swap import Swap, squares
 from seit.augment.synonym import Synonym
 from seit.errors import RecipeError
 from seit.loading import batches
+from seit.loading.rows import Rows
 
 CODEBOOK = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
-
+HALF = Normalise(*NORMALISATIONS["half"])
+PIXELS = {"codebook": None, "normalise": HALF}
 
 PAPER, RELEASED = (recipes.load(name).augment for name in ("token-in1k", "token-in1k-released"))
 
@@ -56,7 +60,7 @@ def _naive(ids: torch.Tensor, labels: torch.Tensor, draws: Draws) -> tuple[torch
         target = torch.full((10,), 0.1 / 10)
         target[labels[row]] += 0.9
         targets.append(target)
-    _, y, x, lam, *_ = draws.step_uniform("cutmix", 0, 3 + 128)
+    _, y, x, lam, *_ = draws.group_uniform("cutmix", 0, 3 + 128)
     top, bottom, left, right = box(lam, y, x, 14, 14)
     lam = 1 - (bottom - top) * (right - left) / 196
     mixed, blended = [], []
@@ -99,10 +103,10 @@ def test_any_split_of_a_batch_gives_the_same_vectors_and_targets(pairs: list[int
         at += 2 * pair
 
 
-class _Memory:
+class _Memory(Rows):
     """Rows in memory, as a loader takes them."""
 
-    grid, classes, views = (16, 16), list("abcdefghij"), 1
+    grid, classes, label_kind, views = (16, 16), list("abcdefghij"), "class", 1
 
     def __init__(self, count: int) -> None:
         self._ids, self._labels = (rows.numpy() for rows in _rows(count))
@@ -112,6 +116,8 @@ class _Memory:
 
     def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._ids[indices], self._labels[indices]
+
+    labels_at = names = bytes_at = fingerprint = None
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
@@ -202,14 +208,15 @@ def test_stages_run_in_the_papers_order_whatever_order_a_recipe_names_them_in() 
 
 
 def test_what_has_probability_0_is_left_out() -> None:
-    augment = Pipeline((Synonym(0.0), Flip(0.0), CutMix(0.0), CutMix(0.0)), (16, 16), (14, 14), 10)
+    augment = Pipeline((Synonym(0.0), Flip(0.0), CutMix(0.0), CutMix(0.0)), (16, 16), (14, 14), 10, normalise=HALF)
     assert str(augment) == "centre_crop(14x14 to 14x14) -> smoothing(0.1)"
-    assert Pipeline((CutMix(0.0, mixup=0.5),), (16, 16), (14, 14), 10).on_vectors
+    assert Pipeline((CutMix(0.0, mixup=0.5),), (16, 16), (14, 14), 10, normalise=HALF).on_vectors
 
 
 def test_a_pixel_twin_shares_crop_mixing_and_smoothing() -> None:
-    augment = Pipeline((Flip(), RandomCrop(), CutMix()), (32, 32), (28, 28), 10)
-    vectors, targets = augment(torch.rand(4, 3, 32, 32), torch.arange(4), None, Draws(0, 0, torch.arange(4), 4))
+    augment = Pipeline((Flip(), RandomCrop(), CutMix()), (32, 32), (28, 28), 10, normalise=HALF)
+    pixels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    vectors, targets = augment(pixels, torch.arange(4), None, Draws(0, 0, torch.arange(4), 4))
     assert vectors.shape == (4, 3, 28, 28)
     assert torch.allclose(targets.sum(1), torch.ones(4))
 
@@ -219,8 +226,11 @@ def test_a_pixel_twin_shares_crop_mixing_and_smoothing() -> None:
     [
         ((), {"smoothing": -0.1}, "smoothing: a probability of -0.1"),
         ((Flip(),), {}, "flip: mirroring ids needs the data set's tokenizer"),
-        ((Synonym(),), {"codebook": None}, "synonym: is not for pixels; leave synonym out of augment"),
-        ((Noise(),), {"codebook": None}, "noise: is not for pixels; leave noise out of augment"),
+        ((Synonym(),), PIXELS, "synonym: is not for pixels; leave synonym out of augment"),
+        ((Noise(),), PIXELS, "noise: is not for pixels; leave noise out of augment"),
+        ((), {"codebook": None}, "augmentation: needs one of codebook and normalise"),
+        ((), {"normalise": HALF}, "augmentation: needs one of codebook and normalise"),
+        ((Requantise(),), PIXELS, "requantise: is not for pixels"),
         ((Swap(), Swap(0.5)), {}, "augment: there are two augmentations swap; leave one out"),
         ((ResizedCrop(), RandomCrop()), {}, "augment: there are two augmentations crop; leave one out"),
         ((Synonym(),), {"codebook": CODEBOOK[:1]}, "synonym: a codebook of one code has no synonyms"),
@@ -233,7 +243,7 @@ def test_wrong_augmentations_are_refused_in_one_sentence(augment: tuple, setting
 
 def test_ids_of_another_grid_are_refused() -> None:
     augment = Pipeline(PAPER, (16, 16), (14, 14), 10, codebook=CODEBOOK)
-    with pytest.raises(RecipeError, match=r"inputs of shape \[2, 8, 8\]; give 16x16 ones"):
+    with pytest.raises(RecipeError, match=r"inputs are torch.int64 \[2, 8, 8\]; give ids of 16x16"):
         augment(torch.zeros(2, 8, 8).long(), torch.zeros(2).long(), CODEBOOK, Draws(0, 0, torch.arange(2), 2))
 
 

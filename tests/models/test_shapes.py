@@ -1,7 +1,9 @@
 import pytest
 import timm
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
+from torchvision.transforms import functional
 
 from seit.errors import ModelError
 from seit.models import build, stem_of, trunk_names
@@ -37,7 +39,9 @@ def test_the_f16_stem_gives_14x14_from_14_of_16_cells() -> None:
     [
         ("conv3", 8, 8, 8),
         ("conv4", 8, 8, 4),
-        ("linear", 8, 8, 8),
+        ("linear", 12, 5, 5),
+        ("native", 256, 224, 224),
+        ("native", 32, 32, 32),
         ("conv2s1", 8, 8, 8),
         ("conv4", 7, 6, 3),
         ("conv3", 16, 14, 14),
@@ -88,6 +92,73 @@ def test_resnet_keeps_timms_norm_and_activation_and_loses_its_pool() -> None:
     assert isinstance(ours.maxpool, nn.Identity)
     mine = {name: value.shape for name, value in ours.state_dict().items() if not name.startswith("conv1.")}
     assert mine == {name: value.shape for name, value in theirs.state_dict().items() if name != "conv1.weight"}
+
+
+@pytest.mark.parametrize(("trunk", "parameters"), [("resnet50", 25_557_032), ("resnet18", 11_689_512)])
+def test_a_resnet_on_pixels_may_keep_its_own_stem_and_is_then_timms_resnet(trunk: str, parameters: int) -> None:
+    model = build(trunk, "native", 3, (256, 256), normalise="imagenet").eval()
+    theirs = timm.create_model(trunk).eval()
+    assert _count(model) == parameters
+    theirs.load_state_dict(model.trunk.state_dict())
+    images = torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8)
+    wanted = functional.normalize(
+        functional.center_crop(images, [224, 224]).float() / 255, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+    )
+    with torch.no_grad():
+        assert torch.allclose(model.prepare(images), wanted, atol=1e-6)
+        assert torch.allclose(model(model.prepare(images)), theirs(wanted), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("stem", "channels", "classes", "parameters"),
+    [("native", 3, 10, 1_094_750), ("native", 3, 100, 1_109_240), ("conv3", 32, 100, 1_114_460)],
+)
+def test_reduced_resnet18_is_lopez_pazs_on_pixels_and_on_ids(stem, channels, classes, parameters) -> None:
+    model = build("reduced_resnet18", stem, channels, (32, 32), classes)
+    assert _count(model) == parameters
+    side = 32 if channels == 3 else 28
+    assert model.trunk.forward_features(torch.zeros(1, channels, side, side)).shape == (1, 160, 4, 4)
+
+
+def test_the_pixel_baseline_is_timms_deit_which_classifies_from_its_class_token() -> None:
+    model = build("deit_tiny_patch16_224", "patch16", 3, (256, 256), normalise="imagenet").eval()
+    theirs = timm.create_model("deit_tiny_patch16_224").eval()
+    theirs.load_state_dict(model.trunk.state_dict())
+    images = torch.rand(2, 3, 256, 256)
+    wanted = functional.normalize(images[:, :, 16:240, 16:240], IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+    with torch.no_grad():
+        assert torch.allclose(model(model.prepare(images)), theirs(wanted), atol=1e-5)
+    assert theirs.global_pool == "token"
+
+
+def test_pixels_give_the_same_input_as_bytes_and_as_shares_of_1_and_let_gradients_through() -> None:
+    model = build("mini_resnet", "native", 3, (32, 32), 7).eval()
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    shares = (images.float() / 255).requires_grad_()
+    assert torch.allclose(model.prepare(images), images.float() / 127.5 - 1, atol=1e-6)
+    assert torch.allclose(model.prepare(images), model.prepare(shares), atol=1e-6)
+    model(model.prepare(shares)).square().sum().backward()
+    assert float(shares.grad.abs().sum()) > 0
+
+
+@pytest.mark.parametrize("stem", ["conv4", "linear"])
+def test_vectors_give_the_logits_of_their_ids_and_let_gradients_through(stem: str) -> None:
+    codebook = torch.randn(20, 8)
+    model = build("deit_tiny_patch16_224", stem, 8, (16, 16), 5, codebook=codebook).eval()
+    ids = torch.randint(0, 20, (2, 16, 16))
+    vectors = codebook[ids].movedim(-1, 1).clone().requires_grad_()
+    logits = model(model.prepare_vectors(vectors))
+    assert torch.allclose(logits, model(model.prepare(ids)), atol=1e-6)
+    logits.square().sum().backward()
+    seen = vectors.grad.abs().sum(1) > 0  # [2, 16, 16]
+    assert bool(seen[:, 1:15, 1:15].all())
+    assert int(seen.sum()) == 2 * 14 * 14
+
+
+@pytest.mark.parametrize("trunk", ["deit_base_patch16_224", "vit_tiny_patch16_224"])
+def test_the_class_token_starts_as_deits_does(trunk: str) -> None:
+    torch.manual_seed(0)
+    assert float(build(trunk).trunk.cls_token.std()) == pytest.approx(0.02, rel=0.15)
 
 
 def test_vit_pools_patches_before_its_final_norm_without_the_class_token() -> None:
@@ -202,6 +273,11 @@ def test_a_trunk_is_a_timm_model_to_timms_own_tools(trunk: str, stem: str, width
             {"codebook": torch.zeros(9, 16)},
             "stem conv4: the codebook's vectors have 16 entries, the stem takes 32; set channels to 16",
         ),
+        ({"stem": "linear", "grid": (8, 8)}, "stem: shrinks a grid of 8 cells a side, which is few; choose conv3"),
+        ({"stem": "native", "channels": 3}, "stem: native is for ResNets, not for deit_tiny_patch16_224; choose"),
+        ({"pool": "token", "trunk": "resnet18", "stem": "deconv"}, "trunk resnet18: it has no class token"),
+        ({"pool": "max"}, "pool: there is no pool 'max'"),
+        ({"normalise": "imagnet"}, "normalise: there is no scale 'imagnet' of pixels; did you mean 'imagenet'"),
         ({"stem": "patch16"}, "stem: stem patch16 takes RGB pixels, not 32 channels"),
         ({"classes": 0}, "classes: 0 classes"),
     ],

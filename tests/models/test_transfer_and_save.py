@@ -16,7 +16,7 @@ def _tokens(classes: int = 10, grid: tuple[int, int] = (16, 16), **more) -> Clas
 
 
 def test_tokens_to_pixels_keeps_all_but_the_stem_and_names_it() -> None:
-    tokens, pixels = _tokens(), build("deit_tiny_patch16_224", "patch16", 3, (128, 128), 10)
+    tokens, pixels = _tokens(), build("deit_tiny_patch16_224", "patch16", 3, (128, 128), 10, pool="mean")
     report = transfer(tokens, pixels)
     stem = ("trunk.patch_embed.proj.weight", "trunk.patch_embed.proj.bias")
     assert set(report.new) == set(stem)

@@ -50,7 +50,7 @@ def test_each_augmentation_of_the_recipe_has_a_row_and_each_channel_a_tile(sheet
     steps = [step.split("(")[0] for step in result["pipeline"].split(" -> ")]
     assert steps == ["synonym", "swap", "resized_crop", "cutmix", "noise", "smoothing"]
     recipe = recipes.load("token-in1k")
-    assert recipe.augment[0].text(augmented.Given((8, 8), (8, 8), (8, 8))) in tiles[0].caption[0]
+    assert recipe.augment[0].text(augmented.Setting((8, 8), (8, 8), (8, 8))) in tiles[0].caption[0]
 
 
 def test_a_tile_shows_the_decoded_row_first_and_the_same_size_after(sheet, decoded):

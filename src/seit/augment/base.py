@@ -2,28 +2,30 @@
 
 The stage that it derives from says when it runs; the stages in the data's order (paper, Fig. 3):
 
-- `OnImages`: a decoded image of a pixel run, while it is loaded (the place for RandAugment);
+- `OnImages`: a decoded image of a pixel run, while it is loaded (RandAugment);
 - `OnIds`: ids [B, h, w] -> ids (Token-EDA, mirror);
 - `Crop`: ids -> vectors [B, d, m, m]: looks up and resizes (Token-RRC; the place for SeiT++'s TokenAdapt);
-- `OnVectors`: vectors and soft targets -> both (Token-CutMix, Emb-Noise; the place for SeiT++'s ColorAdapt).
+- `OnVectors`: vectors and soft targets -> both (Token-CutMix, Emb-Noise; the place for SeiT++'s ColorAdapt);
+- `Lookup`: vectors of the codebook -> vectors of the model's table (re-quantisation). Without one the crop looks
+  up in the model's table itself.
 
 Each takes its randomness as an argument, `Draws`, under its own name as the stream, and what it must know of data
-and model as another, `Given`. It holds nothing but settings, so any of them prints, compares and becomes JSON.
+and model as another, `Setting`. It holds nothing but settings, so any of them prints, compares and becomes JSON;
+one that carries a network names its file in a setting and opens it in `load`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seit.augment.draws import Draws
+from seit.augment.setting import Setting
 from seit.errors import RecipeError
 
 ALL_ROWS = (0.0, 1.0)
@@ -31,7 +33,7 @@ ALL_ROWS = (0.0, 1.0)
 
 
 def check_probability(where: str, value: float) -> None:
-    """Refuses what is no probability.
+    """Checks a probability.
 
     Raises:
         RecipeError: `value` is not in [0, 1].
@@ -41,7 +43,7 @@ def check_probability(where: str, value: float) -> None:
 
 
 def check_rows(name: str, rows: tuple[float, float]) -> None:
-    """Refuses what is no interval of a row's draw.
+    """Checks an interval of a row's draw.
 
     Raises:
         RecipeError: the bounds are not in order within [0, 1].
@@ -53,49 +55,21 @@ def check_rows(name: str, rows: tuple[float, float]) -> None:
 
 
 def rows_drawn(draws: Draws, rows: tuple[float, float]) -> Tensor:
-    """Returns which rows' draw from the stream "eda", shared by Token-EDA's two, lies in [lo, hi): bool [B]."""
+    """Returns whether each row's draw lies in [lo, hi): bool [B]; Token-EDA's two share the stream "eda"."""
     u = draws.uniform("eda", 1)[:, 0]
     return (u >= rows[0]) & (u < rows[1])
 
 
 def for_kernels(numbers: Tensor) -> bool:
-    """Returns whether the compiled kernels take these numbers: float32 on a CPU, and nobody asks for gradients."""
+    """Returns whether the compiled kernels take these numbers: float32 on a CPU that need no gradients."""
     kept = numbers.requires_grad and torch.is_grad_enabled()
     return numbers.device.type == "cpu" and numbers.dtype == torch.float32 and not kept
-
-
-@dataclass(frozen=True)
-class Given:
-    """What data and model settle.
-
-    Attributes:
-        grid: (h, w) of the ids, or (H, W) of a pixel run's images.
-        size: (m, m) of the model's input.
-        view: the centre region that the model sees at evaluation.
-        codebook: float32 [K, d] before training, on the CPU; None in a pixel run.
-        mirror: returns the id of each code's mirrored patch, int64 [K]; None where no tokenizer is at hand.
-    """
-
-    grid: tuple[int, int]
-    size: tuple[int, int]
-    view: tuple[int, int]
-    codebook: Tensor | None = None
-    mirror: Callable[[], Tensor] | None = None
-    _made: dict[Any, Tensor] = field(default_factory=dict, repr=False, compare=False)
-
-    def table(self, make: Callable[[Given], Tensor], device: torch.device | str = "cpu") -> Tensor:
-        """Returns `make(self)` on a device; it is made once, and copied once to each device."""
-        if make not in self._made:
-            self._made[make] = make(self)
-        if (make, device) not in self._made:
-            self._made[make, device] = self._made[make].to(device)
-        return self._made[make, device]
 
 
 class Augmentation(ABC):
     """Settings of one augmentation; a subclass is a frozen dataclass alone in a file of its name.
 
-    A field `probability` is checked to be one; at 0 the pipeline leaves the augmentation out.
+    A field `probability` is checked to be one; at 0 the augmentation is left out.
 
     Attributes:
         name: the file's, by which recipes, `--set` and the random stream call it.
@@ -113,27 +87,34 @@ class Augmentation(ABC):
 
     @property
     def off(self) -> bool:
-        """Whether it changes nothing, whatever it is given."""
+        """Whether it changes nothing, whatever its input."""
         return getattr(self, "probability", 1) == 0
 
     def settings(self) -> dict[str, Any]:
         """Returns the settings by name."""
         return {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}  # type: ignore[arg-type]
 
-    def check(self, given: Given) -> None:  # noqa: B027 (most take any data)
+    def load(self) -> nn.Module | None:
+        """Returns the network that it carries, if any; called once, before training.
+
+        The network is frozen; a call finds it in `setting.network(self.name, device)`.
+        """
+        return None
+
+    def check(self, setting: Setting) -> None:  # noqa: B027 (most take any data)
         """Refuses data or a model that it cannot work on; called once, before training.
 
         Raises:
             RecipeError: something does not fit.
         """
 
-    def text(self, given: Given) -> str:
-        """Says name and settings, e.g. `swap(probability=0.25)`; what restricts nothing is left unsaid."""
-        said = [f"{k}={_short(v)}" for k, v in self.settings().items() if v is not False and v != ALL_ROWS]
-        return f"{self.name}({', '.join(said + self.details(given))})"
+    def text(self, setting: Setting) -> str:
+        """Returns name and settings, e.g. `swap(probability=0.25)`, without those that restrict nothing."""
+        parts = [f"{k}={_short(v)}" for k, v in self.settings().items() if v is not False and v != ALL_ROWS]
+        return f"{self.name}({', '.join(parts + self.details(setting))})"
 
-    def details(self, given: Given) -> list[str]:
-        """Returns what `text` says besides the settings."""
+    def details(self, setting: Setting) -> list[str]:
+        """Returns what `text` adds to the settings."""
         return []
 
     def in_every_row(self) -> Augmentation:
@@ -148,7 +129,7 @@ def _short(value: Any) -> str:
 
 
 class OnImages(Augmentation):
-    """Changes a decoded image in the loading path; of pixel runs alone, and not run by the pipeline."""
+    """Changes a decoded image while it is loaded, in pixel runs alone."""
 
     inputs = ("pixels",)
 
@@ -158,10 +139,10 @@ class OnImages(Augmentation):
 
 
 class OnIds(Augmentation):
-    """Changes ids before they are looked up; images of a pixel run pass through it too where it says so."""
+    """Changes ids before they are looked up; normalised images of a pixel run pass through it where it allows."""
 
     @abstractmethod
-    def __call__(self, ids: Tensor, draws: Draws, given: Given) -> Tensor:
+    def __call__(self, ids: Tensor, draws: Draws, setting: Setting) -> Tensor:
         """Maps ids [B, h, w] int64 to ids of that shape; never in place."""
 
 
@@ -169,7 +150,7 @@ class Crop(Augmentation):
     """Looks ids up and brings them to the model's input side; a recipe has one, or none for the centre crop."""
 
     @abstractmethod
-    def __call__(self, inputs: Tensor, table: Tensor | None, draws: Draws, given: Given) -> Tensor:
+    def __call__(self, inputs: Tensor, table: Tensor | None, draws: Draws, setting: Setting) -> Tensor:
         """Maps ids [B, h, w] by table [K, d], or vectors [B, d, h, w] without one, to vectors [B, d, m, m].
 
         The result is new memory in channels_last order.
@@ -180,9 +161,19 @@ class OnVectors(Augmentation):
     """Changes vectors, and targets with them where rows are mixed."""
 
     @abstractmethod
-    def __call__(self, vectors: Tensor, targets: Tensor, draws: Draws, given: Given) -> tuple[Tensor, Tensor]:
+    def __call__(self, vectors: Tensor, targets: Tensor, draws: Draws, setting: Setting) -> tuple[Tensor, Tensor]:
         """Maps vectors [B, d, m, m] and targets [B, C] to the same; may overwrite both."""
 
 
-STAGES = (OnImages, OnIds, Crop, OnVectors)
+class Lookup(Augmentation):
+    """Turns augmented vectors of the codebook into vectors of the model's table, last; a recipe has one or none."""
+
+    inputs = ("ids",)
+
+    @abstractmethod
+    def __call__(self, vectors: Tensor, table: Tensor, draws: Draws, setting: Setting) -> Tensor:
+        """Maps vectors [B, d, m, m] of the codebook by table [K, d'] to [B, d', m, m], channels_last."""
+
+
+STAGES = (OnImages, OnIds, Crop, OnVectors, Lookup)
 """In the data's order."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from seit.augment.base import Given, OnVectors, check_probability
+from seit.augment.base import OnVectors, check_probability
 from seit.augment.draws import Draws, partners
+from seit.augment.setting import Setting
 from seit.errors import RecipeError
 
 TRIES = 64
@@ -17,20 +18,21 @@ TRIES = 64
 class CutMix(OnVectors):
     """Mixes rows 2i and 2i + 1 of the global batch (paper, section 3.2.1, Token-CutMix; Table B.1).
 
-    The paper gives neither the box nor who is pasted into whom. As in the released code the batch shares one
+    The paper gives neither the box nor who is pasted into whom. As in the released code, whose processes draw for
+    the 128 rows that each of them holds, a group of `draws.GROUP` consecutive rows of the global batch shares one
     draw: lam from Beta(alpha, alpha), a box of sides n sqrt(1 - lam) about a uniform centre, clipped at the border,
     and lam recomputed from the box's area. The partner is the neighbour, where the released code takes the row
-    mirrored at the batch's middle: rows come in random order, so that is the same draw, but neighbours stay
-    together in any even split of the batch over ranks and accumulation steps. The last row of an odd batch stays.
+    mirrored at the middle: rows come in random order, so that is the same draw, but neighbours stay together in any
+    even split of the batch over ranks and accumulation steps. The last row of an odd batch stays.
 
     Args:
-        probability: of each batch, to be CutMixed.
+        probability: of each group, to be CutMixed.
         alpha: Beta's parameter, in (0, 1].
-        mixup: probability that a batch is blended instead, lam row + (1 - lam) partner.
+        mixup: probability that a group is blended instead, lam row + (1 - lam) partner.
         mixup_alpha: Beta's parameter there.
 
     Raises:
-        RecipeError: no probabilities, or their sum above 1, or an alpha outside (0, 1].
+        RecipeError: probabilities outside [0, 1], or their sum above 1, or an alpha outside (0, 1].
     """
 
     probability: float = 1.0
@@ -45,7 +47,7 @@ class CutMix(OnVectors):
             raise RecipeError(
                 f"CutMix with {self.probability} and Mixup with {self.mixup} is more than 1",
                 "cutmix",
-                "a batch gets one of them",
+                "a group of rows gets one of them",
             )
         for name in ("alpha", "mixup_alpha"):
             if not 0 < getattr(self, name) <= 1:
@@ -59,24 +61,24 @@ class CutMix(OnVectors):
         return self.probability == self.mixup == 0
 
     def in_every_row(self) -> CutMix:
-        """Returns it as it cuts every batch."""
+        """Returns it as it cuts every group."""
         return CutMix(1.0, self.alpha)
 
-    def __call__(self, vectors: Tensor, targets: Tensor, draws: Draws, given: Given) -> tuple[Tensor, Tensor]:
+    def __call__(self, vectors: Tensor, targets: Tensor, draws: Draws, setting: Setting) -> tuple[Tensor, Tensor]:
         """Mixes vectors [B, d, m, m] and targets [B, C] in place.
 
         Raises:
             RecipeError: partners are not side by side, or not both here.
         """
         draws.check_pairs()
-        for step, rows in draws.steps():
-            self._mix(vectors[rows], targets[rows], step, draws)
+        for group, rows in draws.groups():
+            self._mix(vectors[rows], targets[rows], group, draws)
         return vectors, targets
 
-    def _mix(self, vectors: Tensor, targets: Tensor, step: int, draws: Draws) -> None:
+    def _mix(self, vectors: Tensor, targets: Tensor, group: int, draws: Draws) -> None:
         even = len(vectors) // 2 * 2
         vectors, targets = vectors[:even], targets[:even]
-        choice, row, column, *rest = draws.step_uniform(self.name, step, 3 + 2 * TRIES)
+        choice, row, column, *rest = draws.group_uniform(self.name, group, 3 + 2 * TRIES)
         if choice < self.probability:
             height, width = vectors.shape[2:]
             top, bottom, left, right = box(beta(self.alpha, rest), row, column, height, width)

@@ -19,6 +19,8 @@ from seit.errors import RecipeError
 
 GOLDEN = 0x9E3779B97F4A7C15
 FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+GROUP = 128
+"""Rows that share what is drawn for several of them: those of one process in the released code's trainings."""
 _WORD = (1 << 64) - 1
 
 
@@ -54,7 +56,7 @@ class Draws:
         positions: int64 [B], each row's global position in the epoch: a running number over all ranks that no two
             rows of an epoch share. Rows fed again (repeated augmentation, replay) have positions of their own.
         batch: rows of a global batch, so that `positions // batch` is the step.
-        device: where the numbers are wanted; the pipeline chooses it. What the program itself must know, such as
+        device: where the numbers go; the pipeline chooses it. What the program itself must know, such as
             a box, is drawn `on("cpu")` and computed by NumPy: cheaper for a few rows, and the same for any device.
     """
 
@@ -76,11 +78,19 @@ class Draws:
         """Returns the same draws on another device."""
         return Draws(self.seed, self.epoch, self.positions, self.batch, device)
 
-    def steps(self) -> list[tuple[int, slice]]:
-        """Returns each step (global batch) that occurs here and where its rows lie."""
-        steps = self.positions // self.batch
-        starts = [0, *(np.flatnonzero(steps[1:] != steps[:-1]) + 1).tolist()]
-        return [(int(steps[a]), slice(a, b)) for a, b in zip(starts, [*starts[1:], len(steps)], strict=True)]
+    def groups(self) -> list[tuple[int, slice]]:
+        """Returns the number of each group of rows that occurs here, and where its rows lie.
+
+        A group is `GROUP` rows that follow one another in a global batch, whose last group may be smaller.
+        """
+        step, place = np.divmod(self.positions, self.batch)
+        numbers = step * self._groups_of_a_step + place // GROUP
+        starts = [0, *(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist()]
+        return [(int(numbers[a]), slice(a, b)) for a, b in zip(starts, [*starts[1:], len(numbers)], strict=True)]
+
+    @property
+    def _groups_of_a_step(self) -> int:
+        return -(-self.batch // GROUP)
 
     def check_pairs(self) -> None:
         """Refuses rows whose partners are not here: rows 2i and 2i + 1 of a global batch stand side by side.
@@ -88,8 +98,8 @@ class Draws:
         Raises:
             RecipeError: a batch was split at an odd place.
         """
-        for step, rows in self.steps():
-            place = self.positions[rows] - step * self.batch  # in the global batch
+        for _, rows in self.groups():
+            place = self.positions[rows] % self.batch  # in the global batch
             first, second = place[: len(place) // 2 * 2].reshape(-1, 2).T
             if (first % 2 != 0).any() or (second != first + 1).any():
                 raise RecipeError(
@@ -120,14 +130,16 @@ class Draws:
         """Returns `count` standard normal numbers for each row, float32 [B, count] (see `normals`)."""
         return normals(self.keys(stream), count)
 
-    def step_uniform(self, stream: str, step: int, count: int) -> list[float]:
-        """Returns `count` numbers in [0, 1) that all rows of global batch `step` share."""
-        key = self._keys_at(stream + "/step", np.array([step]))
+    def group_uniform(self, stream: str, group: int, count: int) -> list[float]:
+        """Returns `count` numbers in [0, 1) that all rows of a group share."""
+        key = self._keys_at(stream + "/group", np.array([group]))
         return uniforms(torch.from_numpy(key), count)[0].tolist()
 
-    def uniform_of_step(self, stream: str, step: int) -> np.ndarray:
-        """Returns the first number of `uniform(stream, ...)` of every row of global batch `step`, [batch]."""
-        positions = np.arange(step * self.batch, (step + 1) * self.batch)
+    def uniform_of_group(self, stream: str, group: int) -> np.ndarray:
+        """Returns the first number of `uniform(stream, ...)` of every row of a group, here or not, [rows]."""
+        step, number = divmod(group, self._groups_of_a_step)
+        first = step * self.batch + number * GROUP
+        positions = np.arange(first, min(first + GROUP, (step + 1) * self.batch))
         return uniforms(torch.from_numpy(self._keys_at(stream, positions)), 1)[:, 0].numpy()
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from seit.augment.base import Given, OnVectors
+from seit.augment.base import OnVectors
 from seit.augment.draws import Draws
+from seit.augment.setting import Setting
 
 TRIES = 10
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's pixels in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Erasing(OnVectors):
-    """Fills a random box of some images with noise of ImageNet's colours (Table B.1, Erasing prob.; timm's rule).
+    """Fills a random box of some images with standard normal noise (Table B.1, Erasing prob.; timm's rule).
+
+    The images are normalised, so the noise has the colours of the data.
 
     The box covers 2 to 33% of the image at a ratio of sides of 0.3 to 3.3; the first of ten draws that fits.
 
@@ -29,16 +29,14 @@ class Erasing(OnVectors):
     inputs = ("pixels",)
     probability: float = 0.25
 
-    def __call__(self, vectors: Tensor, targets: Tensor, draws: Draws, given: Given) -> tuple[Tensor, Tensor]:
-        """Erases in images [B, 3, H, W] in [-1, 1], in place; targets stay."""
+    def __call__(self, vectors: Tensor, targets: Tensor, draws: Draws, setting: Setting) -> tuple[Tensor, Tensor]:
+        """Erases in normalised images [B, 3, H, W], in place; targets stay."""
         u = draws.on("cpu").uniform(self.name, 3 + 2 * TRIES)
         height, width = vectors.shape[2:]
-        mean, std = (torch.tensor(of, device=vectors.device)[:, None] for of in (_MEAN, _STD))
         for row in (u[:, 0] < self.probability).nonzero()[:, 0].tolist():
             top, left, high, wide = box(u[row, 1:].tolist(), height, width)
             noise = draws.rows(slice(row, row + 1)).normal(self.name + "/values", 3 * high * wide)
-            colours = 2 * (mean + std * noise.view(3, -1)) - 1
-            vectors[row, :, top : top + high, left : left + wide] = colours.view(3, high, wide)
+            vectors[row, :, top : top + high, left : left + wide] = noise.view(3, high, wide)
         return vectors, targets
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seit.augment.base import Given, OnIds
+from seit.augment.base import OnIds
 from seit.augment.draws import Draws
+from seit.augment.setting import Setting
 from seit.errors import RecipeError
 
 
@@ -20,32 +21,27 @@ class Flip(OnIds):
         probability: of each row.
 
     Raises:
-        RecipeError: no probability.
+        RecipeError: the probability is not in [0, 1].
     """
 
     probability: float = 0.5
 
-    def check(self, given: Given) -> None:
+    def check(self, setting: Setting) -> None:
         """Refuses ids without the table of mirrored codes."""
-        if given.codebook is None:
+        if not setting.has_codebook:
             return
-        if given.mirror is None:
+        if setting.mirror is None:
             raise RecipeError(
                 "mirroring ids needs the data set's tokenizer",
                 self.name,
                 "give --tokenizer, or set flip.probability=0",
             )
-        given.table(_mirror)
+        setting.mirrored("cpu")
 
-    def __call__(self, ids: Tensor, draws: Draws, given: Given) -> Tensor:
+    def __call__(self, ids: Tensor, draws: Draws, setting: Setting) -> Tensor:
         """Maps ids [B, h, w] (or images [B, 3, H, W]) to some of them mirrored."""
         drawn = draws.uniform(self.name, 1)[:, 0] < self.probability
         mirrored = ids.flip(-1)
-        if given.mirror is not None:
-            mirrored = given.table(_mirror, ids.device)[mirrored]
+        if setting.mirror is not None:
+            mirrored = setting.mirrored(ids.device)[mirrored]
         return torch.where(drawn.view(-1, *[1] * (ids.ndim - 1)), mirrored, ids)
-
-
-def _mirror(given: Given) -> Tensor:
-    assert given.mirror is not None
-    return given.mirror()

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from seit.augment.base import Augmentation, Crop, Given, OnImages
+from seit.augment.base import Augmentation, Crop, OnImages
 from seit.augment.draws import Draws
 from seit.augment.flip import Flip
 from seit.augment.resized_crop import ResizedCrop
+from seit.augment.setting import Setting
 from seit.errors import RecipeError
 
 _LARGEST = (1 << 63) - 1
@@ -50,9 +51,9 @@ class FromFile:
         return image
 
     def __str__(self) -> str:
-        given = Given(self.size, self.size, self.size)
+        setting = Setting(self.size, self.size, self.size)
         steps: list[Augmentation] = [self.crop, self.flip, *self.on_images]
-        return " -> ".join(step.text(given) for step in steps if not step.off)
+        return " -> ".join(step.text(setting) for step in steps if not step.off)
 
 
 def from_file(

@@ -6,12 +6,11 @@ depend on that row alone, so any split of a batch gives the same bits.
 
 from __future__ import annotations
 
-import math
-
 import numba as nb
 import numpy as np
 
 from seit.augment.draws import FIRST, GOLDEN, SECOND
+from seit.images.views import random_box
 
 U = np.uint64
 """Kernels index by unsigned numbers: signed ones would be checked for counting from an array's end."""
@@ -112,23 +111,15 @@ def uniforms(keys, count):
     return out
 
 
+_random_box = nb.njit(cache=True, nogil=True)(random_box)
+
+
 @nb.njit(cache=True, nogil=True)
-def resized_boxes(u, height, width, scale, ratio, tries):
-    """`resized_crop.resized_boxes` of uniform numbers float64 [B, 2 tries + 2], int64 [B, 4]."""
+def resized_boxes(u, height, width, scale, ratio):
+    """`images.views.random_box` of every row of uniform numbers float64 [B, 2 tries + 2], int64 [B, 4]."""
     out = np.empty((len(u), 4), np.int64)
-    low, high = math.log(ratio[0]), math.log(ratio[1])
     for row in range(len(u)):
-        tall, wide = min(height, round(width / ratio[0])), min(width, round(height * ratio[1]))
-        top, left = (height - tall) // 2, (width - wide) // 2
-        for j in range(tries):
-            area = height * width * (scale[0] + (scale[1] - scale[0]) * u[row, j])
-            aspect = math.exp(low + (high - low) * u[row, tries + j])
-            drawn_h, drawn_w = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
-            if 0 < drawn_h <= height and 0 < drawn_w <= width:
-                tall, wide = drawn_h, drawn_w
-                top, left = int(u[row, -2] * (height - tall + 1)), int(u[row, -1] * (width - wide + 1))
-                break
-        out[row] = top, left, tall, wide
+        out[row] = _random_box(u[row], height, width, scale, ratio)
     return out
 
 

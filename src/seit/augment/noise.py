@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seit.augment.base import Given, OnVectors, for_kernels
+from seit.augment.base import OnVectors, for_kernels
 from seit.augment.draws import Draws, quantiles
+from seit.augment.setting import Setting
 from seit.errors import RecipeError, nearest_names
 
 UNITS = ("rms", "raw")
@@ -27,10 +28,11 @@ class Noise(OnVectors):
         probability: of each row.
         std: standard deviation of both noises, in units of `unit`.
         unit: "rms", the codebook's root mean square entry; or "raw", 1.
-        exact: exactly that share of each global batch, drawn at random, not each row by itself (the released code).
+        exact: exactly that share of each group of `draws.GROUP` rows, drawn at random, not each row by itself (the
+            released code, which works on the 128 rows of one process).
 
     Raises:
-        RecipeError: no probability, a negative std, or an unknown unit.
+        RecipeError: a probability outside [0, 1], a negative std, or an unknown unit.
     """
 
     inputs = ("ids",)
@@ -46,7 +48,7 @@ class Noise(OnVectors):
         if self.unit not in UNITS:
             raise RecipeError(f"there is no unit {self.unit!r}", "noise.unit", nearest_names(self.unit, UNITS))
 
-    def __call__(self, vectors: Tensor, targets: Tensor, draws: Draws, given: Given) -> tuple[Tensor, Tensor]:
+    def __call__(self, vectors: Tensor, targets: Tensor, draws: Draws, setting: Setting) -> tuple[Tensor, Tensor]:
         """Adds noise to vectors [B, d, m, m] in place; targets stay."""
         rows = self._rows(draws)
         if not len(rows):
@@ -55,17 +57,17 @@ class Noise(OnVectors):
         if for_kernels(stored) and stored.is_contiguous():
             from seit.augment import kernels  # numba: only who trains pays for it
 
-            keys, size = draws.rows(rows).keys(self._values), np.float32(self.size(given))
+            keys, size = draws.rows(rows).keys(self._values), np.float32(self.size(setting))
             kernels.add_noise(stored.numpy(), rows, keys.numpy(), quantiles(keys.device).numpy(), size)
             return vectors, targets
         channel, full = self.numbers(draws.rows(rows), tuple(vectors.shape[1:]))
         full += channel[:, None, None]
-        stored.index_add_(0, torch.from_numpy(rows).to(vectors.device), full, alpha=self.size(given))
+        stored.index_add_(0, torch.from_numpy(rows).to(vectors.device), full, alpha=self.size(setting))
         return vectors, targets
 
-    def size(self, given: Given) -> float:
+    def size(self, setting: Setting) -> float:
         """Returns the standard deviation in the codebook's own numbers."""
-        return self.std * (1.0 if self.unit == "raw" else float(given.table(_rms)))
+        return self.std * (1.0 if self.unit == "raw" else setting.rms)
 
     def numbers(self, draws: Draws, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Returns rows' standard normal numbers, channel-wise [B, d] and full-size [B, m, m, d].
@@ -83,22 +85,17 @@ class Noise(OnVectors):
         """The stream of the numbers, apart from the one that chooses the rows."""
         return self.name + "/values"
 
-    def details(self, given: Given) -> list[str]:
+    def details(self, setting: Setting) -> list[str]:
         """Returns the standard deviation in the codebook's own numbers."""
-        return [f"which is {self.size(given):.4g}"]
+        return [f"which is {self.size(setting):.4g}"]
 
     def _rows(self, draws: Draws) -> np.ndarray:
         u = draws.on("cpu").uniform(self.name, 1)[:, 0].numpy()
         if not self.exact:
             return np.flatnonzero(u < self.probability)
         taken = np.zeros(len(u), bool)
-        count = int(draws.batch * self.probability)
-        for step, rows in draws.steps():
-            bound = np.sort(draws.uniform_of_step(self.name, step))[count - 1] if count else -1
-            taken[rows] = u[rows] <= bound
+        for group, rows in draws.groups():
+            of_group = np.sort(draws.uniform_of_group(self.name, group))
+            count = int(len(of_group) * self.probability)
+            taken[rows] = u[rows] <= (of_group[count - 1] if count else -1)
         return np.flatnonzero(taken)
-
-
-def _rms(given: Given) -> Tensor:
-    assert given.codebook is not None
-    return given.codebook.square().mean().sqrt()

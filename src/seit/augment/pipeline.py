@@ -7,36 +7,40 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from seit.augment.base import Augmentation, Crop, Given, OnIds, OnImages, OnVectors, check_probability
+from seit.augment.base import Augmentation, Crop, Lookup, OnIds, OnImages, OnVectors, check_probability
 from seit.augment.centre_crop import CentreCrop
 from seit.augment.draws import Draws
+from seit.augment.normalise import Normalise
 from seit.augment.resize import check_sizes
+from seit.augment.setting import Setting
 from seit.device import keep_memory
 from seit.errors import RecipeError
 
 
 class Pipeline:
-    """From ids and labels to a training batch; `print` shows its steps.
+    """From ids (or pixels) and labels to a training batch; `print` shows its steps.
 
-    Stages run in the order of Fig. 3 (`base.STAGES`), augmentations of one stage in the order given.
+    Stages run in the order of Fig. 3 (`base.STAGES`), augmentations of one stage in the order of the recipe.
 
     Args:
         augment: a recipe's augmentations; those that are off are left out. Without a crop it is the centre's.
         grid: (h, w) of the ids, or (H, W) of a pixel run's images.
         size: (m, m) of the model's input.
         classes: C.
-        codebook: [K, d], which synonyms and the noise's unit come from; None for pixels.
+        codebook: [K, d] of a run on ids, which synonyms and the noise's unit come from.
+        normalise: the scale of a pixel run's images.
         mirror: returns the ids of mirrored codes, which `Flip` asks for on ids.
         view: the centre crop's region; `size` where it is None.
         smoothing: label smoothing: a target is (1 - s) one-hot + s / C.
 
     Attributes:
         on_images: changes to images, for the loading path of a pixel run; not run here.
-        on_ids, crop, on_vectors: the steps.
-        given: what they are told of data and model.
+        on_ids, crop, on_vectors, lookup: the steps.
+        setting: what they are told of data and model.
 
     Raises:
-        RecipeError: m > n, an augmentation or a crop too many, or one that does not fit the data.
+        RecipeError: m > n, an augmentation twice, one that does not fit the data, or not one of codebook and
+            normalise.
     """
 
     def __init__(
@@ -47,30 +51,34 @@ class Pipeline:
         classes: int,
         *,
         codebook: Tensor | None = None,
+        normalise: Normalise | None = None,
         mirror: Callable[[], Tensor] | None = None,
         view: tuple[int, int] | None = None,
         smoothing: float = 0.1,
     ) -> None:
         check_sizes(grid, size)
         check_probability("smoothing", smoothing)
-        # A copy: a learned table changes, what was made of its first state (synonyms, the noise's unit) must not.
-        codes = None if codebook is None else codebook.detach().float().cpu().clone()
-        self.given = Given(grid, size, view or size, codes, mirror)
-        self.classes, self.smoothing = classes, smoothing
+        if (codebook is None) == (normalise is None):
+            raise RecipeError("needs one of codebook and normalise", "augmentation", "give what the inputs are")
         steps = [step for step in augment if not step.off]
-        _check(steps, self.given)
-        crops = [step for step in steps if isinstance(step, Crop)] or [CentreCrop()]
+        networks = {step.name: network.eval() for step in steps if (network := step.load()) is not None}
+        for network in networks.values():
+            network.requires_grad_(False)
+        self.setting = Setting(grid, size, view or size, codebook, mirror, networks)
+        self.classes, self.smoothing, self.normalise = classes, smoothing, normalise
+        _check(steps, self.setting)
         self.on_images = [step for step in steps if isinstance(step, OnImages)]
         self.on_ids = [step for step in steps if isinstance(step, OnIds)]
-        self.crop = crops[0]
+        self.crop = next((step for step in steps if isinstance(step, Crop)), CentreCrop())
         self.on_vectors = [step for step in steps if isinstance(step, OnVectors)]
+        self.lookup = next((step for step in steps if isinstance(step, Lookup)), None)
         keep_memory()
 
     def __call__(self, inputs: Tensor, labels: Tensor, table: Tensor | None, draws: Draws) -> tuple[Tensor, Tensor]:
         """Augments one batch, on the device of `inputs`.
 
         Args:
-            inputs: ids [B, h, w], any integer type; or images [B, 3, H, W] float32 with table None.
+            inputs: ids [B, h, w], any integer type; or pixels uint8 [B, 3, H, W] with table None.
             labels: int64 [B], or soft targets [B, C].
             table: [K, d], the classifier's; may require gradients.
             draws: the rows' randomness.
@@ -87,20 +95,26 @@ class Pipeline:
                 "augmentation",
                 "give as many of each, at least one",
             )
-        if tuple(inputs.shape[-2:]) != self.given.grid:
-            height, width = self.given.grid
+        if tuple(inputs.shape[-2:]) != self.setting.grid or inputs.is_floating_point():
+            height, width = self.setting.grid
             raise RecipeError(
-                f"inputs of shape {list(inputs.shape)}", "augmentation", f"give {height}x{width} ones"
+                f"inputs are {inputs.dtype} {list(inputs.shape)}",
+                "augmentation",
+                f"give {'ids' if self.normalise is None else 'uint8 pixels'} of {height}x{width}",
             )
         draws = draws.on(inputs.device)
         targets = self.targets(labels)
-        if table is not None:
-            inputs = inputs.long()
+        inputs = inputs.long() if self.normalise is None else self.normalise(inputs)
         for change in self.on_ids:
-            inputs = change(inputs, draws, self.given)
-        vectors = self.crop(inputs, table, draws, self.given)
+            inputs = change(inputs, draws, self.setting)
+        if self.lookup is None or table is None:
+            vectors = self.crop(inputs, table, draws, self.setting)
+        else:
+            vectors = self.crop(inputs, self.setting.codebook(inputs.device), draws, self.setting)
         for mix in self.on_vectors:
-            vectors, targets = mix(vectors, targets, draws, self.given)
+            vectors, targets = mix(vectors, targets, draws, self.setting)
+        if self.lookup is not None and table is not None:
+            vectors = self.lookup(vectors, table, draws, self.setting)
         return vectors, targets
 
     def targets(self, labels: Tensor) -> Tensor:
@@ -111,20 +125,25 @@ class Pipeline:
         out = torch.full((len(labels), self.classes), off, device=labels.device)
         return out.scatter_(1, labels.long()[:, None], 1 - self.smoothing + off)
 
+    @property
+    def steps(self) -> list[Augmentation]:
+        """The augmentations in the order in which they run."""
+        last = [] if self.lookup is None else [self.lookup]
+        return [*self.on_images, *self.on_ids, self.crop, *self.on_vectors, *last]
+
     def __str__(self) -> str:
-        steps = [*self.on_images, *self.on_ids, self.crop, *self.on_vectors]
-        return " -> ".join([*(step.text(self.given) for step in steps), f"smoothing({self.smoothing:g})"])
+        return " -> ".join([*(step.text(self.setting) for step in self.steps), f"smoothing({self.smoothing:g})"])
 
 
-def _check(steps: list[Augmentation], given: Given) -> None:
-    """Refuses one augmentation given twice, two crops, and what does not fit the data."""
-    kind = "pixels" if given.codebook is None else "ids"
+def _check(steps: list[Augmentation], setting: Setting) -> None:
+    """Refuses an augmentation named twice, two crops or look-ups, and one that does not fit the data."""
+    kind = "ids" if setting.has_codebook else "pixels"
     seen: list[str] = []
     for step in steps:
-        called = "crop" if isinstance(step, Crop) else step.name
+        called = "crop" if isinstance(step, Crop) else "lookup" if isinstance(step, Lookup) else step.name
         if called in seen:
             raise RecipeError(f"there are two augmentations {called}", "augment", "leave one out")
         seen.append(called)
         if kind not in step.inputs:
             raise RecipeError(f"is not for {kind}", step.name, f"leave {step.name} out of augment")
-        step.check(given)
+        step.check(setting)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,11 +35,22 @@ class RandAugment(OnImages):
 
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
         """Maps an image uint8 [H, W, 3] to one."""
-        # timm draws from these two; a loading process does nothing else between here and the last draw.
-        random.seed(seed)
-        np.random.seed(seed % (1 << 32))  # noqa: NPY002
         change = _operations(self.magnitude, self.std, min(image.shape[:2]))
-        return np.array(change(Image.fromarray(image)))
+        with _seeded(seed):
+            return np.array(change(Image.fromarray(image)))
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seeds the two global generators that timm draws from, and puts them back as they were."""
+    before, before_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    random.seed(seed)
+    np.random.seed(seed % (1 << 32))  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(before)
+        np.random.set_state(before_numpy)  # noqa: NPY002
 
 
 @functools.cache

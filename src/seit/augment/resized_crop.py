@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seit.augment.base import Crop, Given
+from seit.augment.base import Crop
 from seit.augment.draws import Draws
 from seit.augment.resize import crop_resize
+from seit.augment.setting import Setting
 from seit.errors import RecipeError
-
-TRIES = 10
+from seit.images.views import RATIO, SCALE, TRIES
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class ResizedCrop(Crop):
         ratio: bounds of its width / height.
 
     Raises:
-        RecipeError: bounds that are no bounds.
+        RecipeError: bounds out of order or out of range.
     """
 
-    scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    scale: tuple[float, float] = SCALE
+    ratio: tuple[float, float] = RATIO
 
     def __post_init__(self) -> None:
         low, high = self.scale
@@ -43,27 +43,24 @@ class ResizedCrop(Crop):
                 f"a ratio of {low} to {high}", f"{self.name}.ratio", "choose bounds above 0, lower first"
             )
 
-    def __call__(self, inputs: Tensor, table: Tensor | None, draws: Draws, given: Given) -> Tensor:
+    def __call__(self, inputs: Tensor, table: Tensor | None, draws: Draws, setting: Setting) -> Tensor:
         """Maps ids [B, h, w] (or vectors [B, d, h, w]) to vectors [B, d, m, m]."""
         height, width = inputs.shape[-2:]
-        return crop_resize(inputs, table, self.boxes(draws, (height, width)), given.size)
+        return crop_resize(inputs, table, self.boxes(draws, (height, width)), setting.size)
 
     def boxes(self, draws: Draws, grid: tuple[int, int]) -> Tensor:
         """Returns each row's box, int64 [B, 4] on the CPU: top, left, height, width."""
         return resized_boxes(draws.on("cpu").uniform(self.name, 2 * TRIES + 2), grid, self.scale, self.ratio)
 
-    def details(self, given: Given) -> list[str]:
+    def details(self, setting: Setting) -> list[str]:
         """Returns the resize."""
-        return [f"bicubic to {given.size[0]}x{given.size[1]}"]
+        return [f"bicubic to {setting.size[0]}x{setting.size[1]}"]
 
 
 def resized_boxes(
     u: Tensor, grid: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float]
 ) -> Tensor:
-    """Returns random-resized-crop boxes int64 [B, 4]: top, left, height, width.
-
-    The rule is torchvision's: an area uniform in `scale`, a ratio log-uniform in `ratio`, the first of ten tries
-    that fits the grid; otherwise the largest centred box of an allowed ratio.
+    """Returns random-resized-crop boxes int64 [B, 4]: top, left, height, width (see `images.views.random_box`).
 
     Args:
         u: uniform numbers [B, 22], on the CPU.
@@ -73,4 +70,4 @@ def resized_boxes(
     """
     from seit.augment import kernels  # numba: only who trains pays for it
 
-    return torch.from_numpy(kernels.resized_boxes(u.double().numpy(), *grid, scale, ratio, TRIES))
+    return torch.from_numpy(kernels.resized_boxes(u.double().numpy(), *grid, scale, ratio))

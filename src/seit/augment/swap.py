@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seit.augment.base import ALL_ROWS, Given, OnIds, check_rows, rows_drawn
+from seit.augment.base import ALL_ROWS, OnIds, check_rows, rows_drawn
 from seit.augment.draws import Draws
+from seit.augment.setting import Setting
 
 TRIES = 16
 
@@ -42,7 +43,7 @@ class Swap(OnIds):
         """Returns it for all rows."""
         return Swap(1.0)
 
-    def __call__(self, ids: Tensor, draws: Draws, given: Given) -> Tensor:
+    def __call__(self, ids: Tensor, draws: Draws, setting: Setting) -> Tensor:
         """Maps ids [B, h, w] to ids with two squares exchanged in some rows."""
         draws = draws.on("cpu")
         u = draws.uniform(self.name, 2 + 4 * TRIES).numpy()  # [B, 2 + 4 tries]

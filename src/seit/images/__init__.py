@@ -8,7 +8,7 @@ well.
 from seit.images.jpeg import jpeg_payload_bytes
 from seit.images.prepare import Bad, Facts, Preparation, prepare, source_hash, view_of
 from seit.images.sources import EMBEDDED, Image, Source, open_source
-from seit.images.view import decode, to_view
+from seit.images.view import decode, to_rgb, to_view
 from seit.images.views import Views
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "open_source",
     "prepare",
     "source_hash",
+    "to_rgb",
     "to_view",
     "view_of",
 ]

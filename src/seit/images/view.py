@@ -13,7 +13,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from seit.errors import ImageError, nearest_names
 
@@ -49,8 +49,6 @@ def decode(data: bytes, name: str, channels: int = 3) -> Image.Image:
         ImageError: the bytes are empty, cut off, damaged, too large when decoded, or no known format; or there is
             no such number of channels.
     """
-    if channels not in _MODES:
-        raise ImageError(f"pictures have no {channels} channels", name, "choose 1 (grey), 3 (RGB) or 4 (RGBA)")
     if not data:
         raise ImageError("the file is empty", name, "replace or remove it")
     if data.startswith(b"version https://git-lfs"):
@@ -58,10 +56,7 @@ def decode(data: bytes, name: str, channels: int = 3) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             picture.load()
-            upright = _upright(picture)
-            if channels == 4 and upright.has_transparency_data:
-                return upright.convert("RGBA")
-            return _to_rgb(upright, name).convert(_MODES[channels])
+            return to_rgb(picture, name, channels)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
@@ -72,6 +67,28 @@ def decode(data: bytes, name: str, channels: int = 3) -> Image.Image:
     except Exception as error:
         # On damaged bytes Pillow's decoders raise nearly anything: OSError, SyntaxError, struct.error, ...
         raise ImageError(f"cannot be decoded ({error})", name, "replace or remove it") from error
+
+
+def to_rgb(picture: Image.Image, name: str, channels: int = 3) -> Image.Image:
+    """Converts an opened picture of any of Pillow's modes as `decode` does one in a file.
+
+    Args:
+        picture: as Pillow opened or made it.
+        name: what the error calls it.
+        channels: 3 for RGB; 1 for grey; 4 for RGBA.
+
+    Raises:
+        ImageError: it is not a picture with an agreed white, or there is no such number of channels.
+    """
+    if channels not in _MODES:
+        raise ImageError(f"pictures have no {channels} channels", name, "choose 1 (grey), 3 (RGB) or 4 (RGBA)")
+    try:
+        upright = _upright(picture)
+        if channels == 4 and upright.has_transparency_data:
+            return upright.convert("RGBA")
+        return _to_rgb(upright, name).convert(_MODES[channels])
+    except (OSError, SyntaxError, ValueError) as error:  # cut off, or a mode without a conversion
+        raise ImageError(f"cannot be converted ({error})", name, "convert it to RGB") from error
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -90,6 +107,9 @@ def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
         if samples.min() < 0 or samples.max() > 65535:
             raise ImageError("32-bit samples have no agreed white", name, "save it with 8 or 16 bits")
         return Image.fromarray(((samples * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+    if picture.mode == "LAB":  # Pillow's own conversion knows no LAB
+        srgb = ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(picture, ImageCms.createProfile("LAB"), srgb, outputMode="RGB")
     if picture.has_transparency_data:
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")

@@ -15,7 +15,8 @@ from seit.images.listed import Box
 
 POLICIES = "plain, flip, crops:N, ten-crop or listed"
 MOST = 1024
-_SCALE, _RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # DeiT's random resized crop
+SCALE, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
+"""Of DeiT's random resized crop, for pixels and for ids."""
 _TEN_CROP_SIDE = 224 / 256
 
 
@@ -97,7 +98,7 @@ class Views:
                         f"the box {list(box)} lies outside its {width} x {height} pixels", name, "mend it"
                     )
             return list(given)
-        return [_random_box(self.seed, name, view, width, height) for view in range(self.count)]
+        return [_drawn_box(self.seed, name, view, width, height) for view in range(self.count)]
 
     def flips(self, given: tuple[bool, ...] = ()) -> list[bool]:
         """Returns whether each view is mirrored left to right."""
@@ -106,17 +107,34 @@ class Views:
         return [self.policy in ("flip", "ten-crop") and view % 2 == 1 for view in range(self.count)]
 
 
-def _random_box(seed: int, name: str, view: int, width: int, height: int) -> Box:
-    """Draws one random resized crop as torchvision does: ten tries, then the centre in the nearest allowed
-    shape."""
+def _drawn_box(seed: int, name: str, view: int, width: int, height: int) -> Box:
+    """Draws one random resized crop of an image, by its name and view."""
     digest = hashlib.sha256(f"{seed}\0{view}\0{name}".encode()).digest()
     rng = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
-    for _ in range(10):
-        area = width * height * rng.uniform(*_SCALE)
-        ratio = math.exp(rng.uniform(math.log(_RATIO[0]), math.log(_RATIO[1])))
-        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-        if 0 < w <= width and 0 < h <= height:
-            return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
-    w = min(width, max(1, round(height * _RATIO[1])))
-    h = min(height, max(1, round(width / _RATIO[0])))
-    return (height - h) // 2, (width - w) // 2, h, w
+    return random_box(rng.random(2 * TRIES + 2), height, width, SCALE, RATIO)
+
+
+def random_box(
+    u: np.ndarray, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> Box:
+    """Returns the box that a random resized crop draws, by torchvision's rule.
+
+    An area uniform in `scale`, a ratio log-uniform in `ratio`, the first try that fits; if none does, the largest
+    centred box of an allowed ratio. Plain arithmetic, because the augmentations compile this very function.
+
+    Args:
+        u: uniform numbers [2 tries + 2] of one crop: areas, ratios, row, column.
+        height, width: of the picture, or of the grid.
+        scale: bounds of the box's share of the area.
+        ratio: bounds of its width / height.
+    """
+    tries = len(u) // 2 - 1
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    for attempt in range(tries):
+        area = height * width * (scale[0] + (scale[1] - scale[0]) * u[attempt])
+        aspect = math.exp(low + (high - low) * u[tries + attempt])
+        tall, wide = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
+        if 0 < tall <= height and 0 < wide <= width:
+            return int(u[-2] * (height - tall + 1)), int(u[-1] * (width - wide + 1)), tall, wide
+    tall, wide = min(height, max(1, round(width / ratio[0]))), min(width, max(1, round(height * ratio[1])))
+    return (height - tall) // 2, (width - wide) // 2, tall, wide

@@ -10,8 +10,8 @@ import numpy as np
 
 from seit import ranks
 from seit.errors import StoreError
-from seit.loading.loader import Asked, epoch_size, read, rows_of, share_of
-from seit.loading.rows import Rows
+from seit.loading.loader import epoch_size, rows_of, share_of
+from seit.loading.rows import Asked, Rows
 
 
 class Batch(NamedTuple):
@@ -23,7 +23,7 @@ class Batch(NamedTuple):
             row is drawn from them, so rows that are fed again (replay) need places of their own. Places 2i and
             2i + 1 of a batch are mixed with each other and stand side by side.
         rows: int64 [b], which rows they are, for whoever has to name them.
-        inputs: ids [b, h, w], or pixels uint8 or float32 [b, 3, H, W].
+        inputs: ids [b, h, w], or pixels uint8 [b, 3, H, W].
         labels: int64 [b], bool or float32 [b, C], or None.
         size: rows of the whole batch, of which this process has b.
     """
@@ -78,9 +78,8 @@ class RowFeed:
 
     def batches(self, step: int) -> Iterator[Batch]:
         """Yields this process's part of every batch from step number `step` on, without end."""
-        asked, plan = itertools.tee(self._plan(step))
-        for one, (positions, inputs, labels) in zip(asked, read(self.rows, plan, self.seed), strict=True):
-            yield Batch(one.epoch, positions, one.rows, inputs, labels, self.batch_size)
+        for asked, inputs, labels in self.rows.read(self._plan(step), self.seed):
+            yield Batch(asked.epoch, asked.positions, asked.rows, inputs, labels, self.batch_size)
 
     def _plan(self, step: int) -> Iterator[Asked]:
         for number in itertools.count(step):

@@ -7,28 +7,16 @@ CutMix mixes rows 2i and 2i + 1 of the global batch.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 
 from seit.errors import StoreError
-from seit.loading.drawn import DrawnPixels
 from seit.loading.order import shuffled, view_of
-from seit.loading.rows import Rows
+from seit.loading.rows import Asked, Rows
 
 Loaded = tuple[np.ndarray, np.ndarray, np.ndarray | None]
-"""Positions int64 [b] within the epoch, inputs (ids [b, h, w] or pixels [b, 3, H, W]), and labels or None."""
-
-
-class Asked(NamedTuple):
-    """One batch of a plan: the epoch's number, the rows' positions in it int64 [b], and which rows stand there."""
-
-    epoch: int
-    positions: np.ndarray
-    rows: np.ndarray
+"""Positions int64 [b] within the epoch, inputs (ids [b, h, w] or pixels uint8 [b, 3, H, W]), and labels or None."""
 
 
 def batches(
@@ -59,7 +47,8 @@ def batches(
         drop_last: leave out an incomplete last batch.
 
     Yields:
-        positions int64 [b] within the epoch, ids [b, h, w], labels [b] (or [b, C], or None).
+        positions int64 [b] within the epoch, ids [b, h, w] (or pixels uint8 [b, 3, H, W]), labels [b] (or [b, C],
+        or None).
 
     Raises:
         StoreError: a batch with fewer pairs than ranks, or a start beyond the epoch.
@@ -78,38 +67,13 @@ def batches(
             options = {"repeats": repeats, "batch_size": batch_size}
             yield Asked(epoch, positions, rows_of(dataset, positions, seed, epoch, shuffle, one_view, **options))
 
-    yield from read(dataset, plan(), seed)
+    for asked, inputs, labels in dataset.read(plan(), seed):
+        yield asked.positions, inputs, labels
 
 
 def share_of(positions: np.ndarray, rank: int, ranks: int) -> np.ndarray:
     """Returns the positions of a whole batch that one rank takes: every `ranks`-th pair, beginning with its own."""
     return positions[np.arange(len(positions)) // 2 % ranks == rank]
-
-
-def read(dataset: Rows, plan: Iterable[Asked], seed: int) -> Iterator[Loaded]:
-    """Yields the batches of a plan in its order; they are read ahead of their use."""
-    if isinstance(dataset, DrawnPixels):
-        for epoch, part in itertools.groupby(plan, lambda asked: asked.epoch):
-            yield from dataset.read(((asked.positions, asked.rows) for asked in part), seed, epoch)
-    else:
-        yield from _ahead(dataset, iter(plan))
-
-
-def _ahead(dataset: Rows, plan: Iterator[Asked]) -> Iterator[Loaded]:
-    """Yields the batches of a plan; a thread reads one ahead."""
-
-    def load(asked: Asked) -> Loaded:
-        return asked.positions, *dataset.batch(asked.rows)
-
-    with ThreadPoolExecutor(1, "seit-loader") as thread:
-        ahead = [thread.submit(load, asked) for asked in itertools.islice(plan, 1)]
-        for following in itertools.chain(plan, [None]):
-            if not ahead:
-                return
-            ready = ahead.pop().result()
-            if following is not None:
-                ahead.append(thread.submit(load, following))
-            yield ready
 
 
 def epoch_size(dataset: Rows, one_view: bool = False) -> int:

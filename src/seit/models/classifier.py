@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,14 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from seit import files
+from seit.augment.normalise import NORMALISATIONS, Colours, Normalise
 from seit.augment.resize import centre_crop
-from seit.errors import ModelError
-from seit.models.stems import stem_of
-from seit.models.trunks import build_trunk
+from seit.errors import ModelError, nearest_names
+from seit.models.stems import Stem, stem_of
+from seit.models.trunks import build_trunk, has_token
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+POOLS = ("auto", "mean", "token")
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,12 @@ class ModelConfig:
         grid: (h, w) of the data set's ids; the image's pixels for a pixel stem.
         classes: outputs of the head.
         input_grid: (m, m) that the stem takes.
+        view_grid: the centre region of the grid that is seen at evaluation, in cells (pixels).
         codes: K, rows of the table; 0 for pixels.
         learned: the table is trained with the rest, not the tokenizer's codebook.
         drop_path: stochastic depth of the last block.
+        pool: what a ViT classifies from, "mean" (of its cells) or "token" (the class token).
+        mean, std: of pixels in [0, 1], for a pixel stem (see `Normalise`).
     """
 
     trunk: str
@@ -44,9 +48,13 @@ class ModelConfig:
     grid: tuple[int, int]
     classes: int
     input_grid: tuple[int, int]
+    view_grid: tuple[int, int]
     codes: int = 0
     learned: bool = False
     drop_path: float = 0.0
+    pool: str = "mean"
+    mean: Colours = NORMALISATIONS["half"][0]
+    std: Colours = NORMALISATIONS["half"][1]
 
 
 class Classifier(nn.Module, PyTorchModelHubMixin, library_name="seit", tags=["seit"]):
@@ -56,6 +64,7 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="seit", tags=["se
         config: what it was built from.
         trunk: the timm network, its stem replaced; usable as a timm model by itself.
         table: [K, d] float32, the codebook or the learned table; None for pixels.
+        normalise: the scale of the pixels that the trunk sees; None for ids.
 
     Example:
         >>> model = build("deit_small_patch16_224", codebook=codebook, classes=1000)
@@ -72,8 +81,9 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="seit", tags=["se
         stem = stem_of(config.stem)
         rows, columns = (stem.output_side(side) for side in config.input_grid)
         self.trunk = build_trunk(
-            config.trunk, stem, config.channels, (rows, columns), config.classes, config.drop_path
+            config.trunk, stem, config.channels, (rows, columns), config.classes, config.drop_path, config.pool
         )
+        self.normalise = Normalise(config.mean, config.std) if stem.pixels else None
         table = torch.zeros(config.codes, config.channels) if config.codes else None
         if config.learned and table is not None:
             self.table = nn.Parameter(table)
@@ -88,11 +98,7 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="seit", tags=["se
     @property
     def view_grid(self) -> tuple[int, int]:
         """The centre region of the data set's grid that is seen at evaluation, in cells (pixels)."""
-        stem = stem_of(self.config.stem)
-        default = tuple(stem.input_side(side) for side in self.config.grid)
-        if default != self.config.input_grid:
-            return self.config.input_grid
-        return stem.view_side(self.config.grid[0]), stem.view_side(self.config.grid[1])
+        return self.config.view_grid
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Maps vectors [B, d, m, m] to logits [B, C].
@@ -110,16 +116,33 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="seit", tags=["se
         return self.trunk(vectors)
 
     def prepare(self, inputs: Tensor) -> Tensor:
-        """Returns the evaluation input of a data set's rows: looked up, centre-cropped, on this device.
+        """Returns the evaluation input of rows: looked up or normalised, centre-cropped, on this device.
 
         Args:
-            inputs: ids [B, h, w], any integer type; or images [B, 3, H, W] for a pixel stem.
+            inputs: ids [B, h, w], any integer type; or for a pixel stem images [B, 3, H, W], uint8 or floats in
+                [0, 1], which may require gradients.
+
+        Returns:
+            [B, d, m, m] float32.
+        """
+        inputs = inputs.to(next(self.parameters()).device)
+        if self.normalise is not None:
+            return self.prepare_vectors(self.normalise(inputs))
+        return centre_crop(inputs, self.table, self.input_grid, self.view_grid)
+
+    def prepare_vectors(self, vectors: Tensor) -> Tensor:
+        """Returns the evaluation input of vectors that stand for ids, e.g. a tokenizer's `straight_through`.
+
+        Gradients pass.
+
+        Args:
+            vectors: [B, d, h, w] of the whole grid, in the space of this classifier's table.
 
         Returns:
             [B, d, m, m] float32.
         """
         device = next(self.parameters()).device
-        return centre_crop(inputs.to(device), self.table, self.input_grid, self.view_grid)
+        return centre_crop(vectors.to(device), None, self.input_grid, self.view_grid)
 
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
@@ -195,9 +218,16 @@ class Classifier(nn.Module, PyTorchModelHubMixin, library_name="seit", tags=["se
 
 def config_from(described: dict[str, Any]) -> ModelConfig:
     """Returns the configuration that a JSON file describes."""
-    known = json.loads(json.dumps(described))
-    known["grid"], known["input_grid"] = tuple(known["grid"]), tuple(known["input_grid"])
+    known = {name: tuple(value) if isinstance(value, list) else value for name, value in described.items()}
+    if "view_grid" not in known:  # of versions that worked it out
+        known["view_grid"] = _view(stem_of(known["stem"]), known["grid"], known["input_grid"])
     return ModelConfig(**known)
+
+
+def _view(stem: Stem, grid: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Returns the region of the grid that an input of `size` shows: the stem's own unless that has another size."""
+    own = stem.view_side(grid[0]), stem.view_side(grid[1])
+    return own if tuple(side // stem.shrink for side in own) == tuple(size) else size
 
 
 def build(
@@ -211,13 +241,15 @@ def build(
     learned: bool = False,
     input_grid: tuple[int, int] | None = None,
     drop_path: float = 0.0,
+    pool: str = "auto",
+    normalise: str = "half",
 ) -> Classifier:
     """Builds a classifier with fresh weights (of PyTorch's global random state).
 
     Args:
         trunk: a timm name of the ViT/DeiT, ResNet, ConvNeXt or Swin family, or `mini_resnet`,
             `mini_resnet_wide`, `reduced_resnet18`.
-        stem: see `stems.STEMS`; `patch<k>` for RGB pixels.
+        stem: see `stems.STEMS`; `patch<k>` or `native` for RGB pixels.
         channels: d, the width of the vectors the stem takes; 3 for pixels.
         grid: (h, w) of the data set's ids, or the image's (H, W) for a pixel stem.
         classes: outputs.
@@ -226,19 +258,25 @@ def build(
             `channels` (then with entries of about unit size).
         input_grid: (m, m) where it shall not be the stem's own choice (7/8 of the grid).
         drop_path: stochastic depth of the last block.
+        pool: what a ViT classifies from: "mean" of its cells, as the paper does on ids (section 4.5); "token", its
+            class token, as DeiT does; "auto", the mean for ids and the token for pixels.
+        normalise: the scale of pixels, a name of `seit.augment.normalise.NORMALISATIONS`.
 
     Returns:
         The classifier: vectors [B, channels, m, m] -> logits [B, classes].
 
     Raises:
-        ModelError: unknown trunk or stem, a grid that the trunk cannot take, m > n, or a codebook of another width.
+        ModelError: unknown trunk, stem, pool or scale, a grid that the trunk cannot take, m > n, or a codebook of
+            another width.
     """
     chosen = stem_of(stem)
+    _check_names(pool, normalise)
     size = input_grid or (chosen.input_side(grid[0]), chosen.input_side(grid[1]))
     _check_stem(stem, channels, codebook, learned)
     _check_sizes(stem, grid, size)
     if classes < 1:
         raise ModelError(f"{classes} classes", "classes", "give at least one")
+    mean, std = NORMALISATIONS[normalise]
     config = ModelConfig(
         trunk=trunk,
         stem=stem,
@@ -246,9 +284,13 @@ def build(
         grid=(int(grid[0]), int(grid[1])),
         classes=classes,
         input_grid=(int(size[0]), int(size[1])),
+        view_grid=_view(chosen, grid, size),
         codes=0 if codebook is None else codebook.shape[0],
         learned=learned and codebook is not None,
         drop_path=drop_path,
+        pool=pool if pool != "auto" else "token" if chosen.pixels and has_token(trunk) else "mean",
+        mean=mean,
+        std=std,
     )
     model = Classifier(config)
     if codebook is not None and model.table is not None:
@@ -257,11 +299,20 @@ def build(
     return model
 
 
+def _check_names(pool: str, normalise: str) -> None:
+    if pool not in POOLS:
+        raise ModelError(f"there is no pool {pool!r}", "pool", nearest_names(pool, POOLS))
+    if normalise not in NORMALISATIONS:
+        raise ModelError(
+            f"there is no scale {normalise!r} of pixels", "normalise", nearest_names(normalise, NORMALISATIONS)
+        )
+
+
 def _check_stem(name: str, channels: int, codebook: Tensor | None, learned: bool) -> None:
     if stem_of(name).pixels and (channels != 3 or codebook is not None):
-        given = f"{channels} channels" + ("" if codebook is None else " with a codebook")
+        tokens = f"{channels} channels" + ("" if codebook is None else " with a codebook")
         raise ModelError(
-            f"stem {name} takes RGB pixels, not {given}",
+            f"stem {name} takes RGB pixels, not {tokens}",
             "stem",
             "for tokens choose conv4, conv2, conv2s1, conv3, linear or deconv",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from seit import tokenizers
 from seit.device import autocast
 from seit.errors import ImageError, RunError
-from seit.images import decode, to_view
+from seit.images import decode, to_rgb, to_view
 from seit.models.classifier import Classifier
 from seit.run import Run
 from seit.tokenizers.base import Tokenizer
@@ -54,12 +53,19 @@ class ImageClassifier(nn.Module):
         self.preprocessing, self.precision = preprocessing, precision
 
     def forward(self, images: Tensor) -> Tensor:
-        """Maps views [B, 3, H, W] in [0, 1] to logits [B, C]."""
-        return self.classify(images * 2 - 1 if self.tokenizer is None else self.tokenizer.encode(images))
+        """Maps views [B, 3, H, W], uint8 or floats in [0, 1], to logits [B, C]."""
+        if self.tokenizer is None:
+            return self.classify(images)
+        return self.classify(self.tokenizer.encode(images if images.is_floating_point() else images.float() / 255))
 
     def classify(self, inputs: Tensor) -> Tensor:
-        """Maps ids [B, h, w], or pixels [B, 3, H, W] in [-1, 1], to logits [B, C]."""
+        """Maps ids [B, h, w], or of a pixel run views as `forward` takes them, to logits [B, C].
+
+        An exported (or compiled) program computes in float32, whatever the recipe's precision.
+        """
         prepared = self.classifier.prepare(inputs)
+        if torch.compiler.is_compiling():
+            return self.classifier(prepared).float()
         with autocast(prepared.device, self.precision):
             return self.classifier(prepared).float()
 
@@ -85,7 +91,7 @@ class ImageClassifier(nn.Module):
         results: list[dict[str, Any]] = []
         for start in range(0, len(images), size):
             views = [self._view(image) for image in images[start : start + size]]
-            batch = torch.from_numpy(np.stack(views)).to(device).permute(0, 3, 1, 2).float() / 255
+            batch = torch.from_numpy(np.stack(views)).to(device).permute(0, 3, 1, 2)
             shares = self(batch).softmax(-1).cpu()
             best = shares.topk(min(top, len(self.classes)))
             for row, (values, labels) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
@@ -104,9 +110,7 @@ class ImageClassifier(nn.Module):
     def _view(self, image: str | os.PathLike[str] | bytes | Pillow.Image) -> np.ndarray:
         channels = self.preprocessing.get("channels", 3)
         if isinstance(image, Pillow.Image):
-            buffer = io.BytesIO()
-            image.save(buffer, "PNG")
-            image = buffer.getvalue()
+            return to_view(to_rgb(image, "a picture", channels), self.preprocessing)
         if isinstance(image, bytes):
             return to_view(decode(image, "an image", channels), self.preprocessing)
         try:

@@ -1,6 +1,6 @@
 """Stem adapters: what replaces a trunk's first layer, so that vectors [B, d, m, m] fit it.
 
-A stem is one row of `STEMS`: a convolution and the side of the input it wants. Behind the convolution stands
+A stem is one row of `STEMS`: a convolution and the region of the grid that it sees. Behind the convolution stands
 what the trunk's own stem has there (a norm, an activation), which `trunks.py` keeps.
 """
 
@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from seit.errors import ModelError, nearest_names
 
-SMALL, SMALL_IMAGE = 8, 32
-"""A grid of at most so many cells, or an image of so many pixels, a side is not cropped: m = n."""
+SMALL = 8
+"""A grid of at most so many cells is not cropped."""
+SMALL_IMAGE = 32
+"""Likewise an image of so many pixels."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,9 @@ class Stem:
         padding: zeros on each side.
         after: zeros at the bottom and right alone.
         transposed: a deconvolution.
-        shrink: cells of the grid per cell of the input (the linear stem sees 28 cells as 14).
-        pixels: the input is an RGB image and the stride is the patch.
+        shrink: cells of the view to a cell of the input, to which the view is resized.
+        pixels: the input is an RGB image.
+        native: the trunk keeps the stem that it has for pixels.
     """
 
     kernel: int
@@ -39,23 +42,28 @@ class Stem:
     transposed: bool = False
     shrink: int = 1
     pixels: bool = False
+    native: bool = False
 
     def view_side(self, side: int) -> int:
         """Returns how many of the grid's `side` cells the model sees at evaluation, in the centre.
 
-        7/8 of the side, as 224 of 256 pixels or 28 of 32 cells, rounded to what the stride divides; all of it
-        (down to what the stride divides) where the side is at most 8 cells or 32 pixels.
+        7/8 of the side (28 of 32 cells, 224 of 256 pixels), or all of a side of at most 8 cells or 32 pixels;
+        rounded to whole strides.
         """
-        step = self.shrink if self.transposed else self.stride * self.shrink
+        step = self.shrink * (1 if self.transposed else self.stride)
         if side <= (SMALL_IMAGE if self.pixels else SMALL):
-            whole = 1 if self.shrink > 1 else step  # the linear stem takes a small grid as it is
-            return side // whole * whole
+            return side // step * step
         return step * math.floor(7 * side / 8 / step + 0.5)
 
     def input_side(self, side: int) -> int:
-        """Returns m, the side of the input that this stem wants of a grid with `side` cells."""
-        seen = self.view_side(side)
-        return seen if side <= SMALL else seen // self.shrink
+        """Returns m, the side of the input that this stem takes of a grid with `side` cells.
+
+        Raises:
+            ModelError: the stem shrinks a grid that is small already.
+        """
+        if self.shrink > 1 and side <= SMALL:
+            raise ModelError(f"shrinks a grid of {side} cells a side, which is few", "stem", "choose conv3")
+        return self.view_side(side) // self.shrink
 
     def output_side(self, side: int) -> int:
         """Returns k, the trunk's side for an input of `side` cells."""
@@ -80,23 +88,28 @@ STEMS = {
     "conv3": Stem(3, 1, 1),
     "deconv": Stem(4, 2, transposed=True),
 }
-"""By name: Table 6's three, the one for 16-pixel tokenizers (B.5; 14 of 16 cells in, 14 out), the one for grids
-that are small already, and the one for ResNets (28 in, 56 out). `patch<k>` is the pixel stem, patch16 ViT's own."""
+"""By name: Table 6's three (linear sees 28 cells as 14), the one for 16-pixel tokenizers (B.5; 14 of 16 cells in,
+14 out), the one for grids that are small already, and the one for ResNets (28 in, 56 out). For pixels there are
+`patch<k>`, patch16 being ViT's own, and `native`, a ResNet's own."""
+NATIVE = Stem(3, 1, 1, pixels=True, native=True)
+"""Of timm's ResNets their 7 x 7 convolution and max-pool; of the small ones, which have none, this 3 x 3 one."""
 
 
 def stem_of(name: str) -> Stem:
-    """Returns the stem called `name`, one of `STEMS` or `patch<k>`.
+    """Returns the stem called `name`: one of `STEMS`, `patch<k>` or `native`.
 
     Raises:
         ModelError: there is none of that name.
     """
     if name in STEMS:
         return STEMS[name]
+    if name == "native":
+        return NATIVE
     if match := re.fullmatch(r"patch([1-9]\d?)", name):
         patch = int(match[1])
         return Stem(patch, patch, pixels=True)
     raise ModelError(
-        f"there is no stem {name!r}", "stem", nearest_names(name, [*STEMS, "patch4", "patch8", "patch16"])
+        f"there is no stem {name!r}", "stem", nearest_names(name, [*STEMS, "native", "patch4", "patch8", "patch16"])
     )
 
 

@@ -2,7 +2,7 @@
 
 A trunk goes by its timm name; three more, too small for timm's list, are built from timm's ResNet. Every family
 keeps what stood behind its stem's convolution: nothing (ViT), a layer norm (Swin, ConvNeXt), batch norm and ReLU
-(ResNet, whose max-pool goes).
+(ResNet, whose max-pool goes). A ResNet on pixels may keep its own stem.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import timm
+import torch
 from timm.models import is_model_in_modules
 from timm.models.resnet import BasicBlock, ResNet
 from torch import nn
@@ -38,7 +39,7 @@ def trunk_names() -> list[str]:
 
 
 def build_trunk(
-    name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float
+    name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float, pool: str
 ) -> nn.Module:
     """Returns the timm network whose stem takes vectors [B, channels, m, m].
 
@@ -49,6 +50,7 @@ def build_trunk(
         grid: (k, k), the stem's output in cells.
         classes: outputs of the head.
         drop_path: stochastic depth of the last block.
+        pool: what a ViT classifies from, "mean" (of its cells) or "token"; other families have one way.
 
     Returns:
         The network: [B, channels, m, m] -> [B, classes].
@@ -56,8 +58,12 @@ def build_trunk(
     Raises:
         ModelError: unknown name, or a family without a rule, or a grid that is too small.
     """
-    family = _family(name)
+    family = family_of(name)
     make, least = _FAMILIES[family]
+    if stem.native and family != "resnet":
+        raise ModelError(f"native is for ResNets, not for {name}", "stem", "choose patch16, or the trunk's patch")
+    if pool == "token" and not has_token(name):
+        raise ModelError("it has no class token", f"trunk {name}", "set pool to mean")
     if name in SMALL_RESNETS:
         least = 2 ** (sum(count > 0 for count in SMALL_RESNETS[name][0]) - 1)
     if min(grid) < least:
@@ -66,10 +72,15 @@ def build_trunk(
             f"trunk {name}",
             "take a stem of smaller stride or a tokenizer with more cells",
         )
-    return make(name, stem, channels, grid, classes, drop_path)
+    return make(name, stem, channels, grid, classes, drop_path, pool)
 
 
-def _family(name: str) -> str:
+def family_of(name: str) -> str:
+    """Returns the family of a trunk: "vision_transformer", "resnet", "convnext" or "swin".
+
+    Raises:
+        ModelError: unknown name, or a network of another family.
+    """
     if name in SMALL_RESNETS:
         return "resnet"
     if not timm.is_model(name):
@@ -83,18 +94,30 @@ def _family(name: str) -> str:
     )
 
 
-def _vit(name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float) -> nn.Module:
-    # global_pool="avg" moves the final norm behind the pooling (paper, section 4.5); class token stays, unpooled.
+def has_token(name: str) -> bool:
+    """Whether a trunk has a class token to classify from."""
+    if family_of(name) != "vision_transformer":
+        return False
+    with torch.device("meta"):
+        return timm.create_model(name).cls_token is not None
+
+
+def _vit(
+    name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float, pool: str
+) -> nn.Module:
+    # "avg" moves the final norm behind the pooling (paper, section 4.5); the class token stays, unpooled.
     model: Any = timm.create_model(
         name,
         img_size=grid,
         patch_size=1,
         in_chans=1,
         num_classes=classes,
-        global_pool="avg",
+        global_pool={"mean": "avg"}.get(pool, pool),
         dynamic_img_size=False,
         drop_path_rate=drop_path,
     )
+    if model.cls_token is not None:
+        nn.init.trunc_normal_(model.cls_token, std=0.02)  # as DeiT and the released code; timm's is all but zero
     # A pre-norm ViT (CLIP's) has no bias here, because its norm follows at once.
     bias = model.patch_embed.proj.bias is not None
     proj = stem.convolution(channels, model.embed_dim, bias)
@@ -102,7 +125,9 @@ def _vit(name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: i
     return model
 
 
-def _swin(name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float) -> nn.Module:
+def _swin(
+    name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float, pool: str
+) -> nn.Module:
     model: Any = timm.create_model(
         name, img_size=grid, patch_size=1, in_chans=1, num_classes=classes, drop_path_rate=drop_path
     )
@@ -114,7 +139,7 @@ def _swin(name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: 
 
 
 def _convnext(
-    name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float
+    name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float, pool: str
 ) -> nn.Module:
     model: Any = timm.create_model(name, in_chans=1, num_classes=classes, drop_path_rate=drop_path)
     model.stem[0] = stem.convolution(channels, model.stem[0].out_channels, model.stem[0].bias is not None)
@@ -122,8 +147,10 @@ def _convnext(
 
 
 def _resnet(
-    name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float
+    name: str, stem: Stem, channels: int, grid: tuple[int, int], classes: int, drop_path: float, pool: str
 ) -> nn.Module:
+    if stem.native and name not in SMALL_RESNETS:
+        return timm.create_model(name, num_classes=classes, drop_path_rate=drop_path)
     if name in SMALL_RESNETS:
         blocks, widths = SMALL_RESNETS[name]
         # timm's only way to another width than 64 before the first block is the deep stem, twice its stem_width.
@@ -150,7 +177,7 @@ _MODULES = {
     "convnext": ["convnext"],
     "swin": ["swin_transformer"],
 }
-_Make = Callable[[str, Stem, int, "tuple[int, int]", int, float], nn.Module]
+_Make = Callable[[str, Stem, int, "tuple[int, int]", int, float, str], nn.Module]
 _FAMILIES: dict[str, tuple[_Make, int]] = {
     "vision_transformer": (_vit, 1),
     "resnet": (_resnet, 8),

@@ -19,15 +19,25 @@ from typing import Any
 from timm.optim import list_optimizers
 
 from seit.augment import Augmentation, Crop, kind, kinds
+from seit.augment.normalise import NORMALISATIONS
 from seit.errors import RecipeError, nearest_names
 from seit.images.view import RESIZES
+from seit.models.classifier import POOLS
 from seit.objectives.losses import LOSSES
 from seit.training.settings import from_text, from_values
 
 INPUTS = ("ids", "pixels")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 SCHEDULES = ("cosine", "constant")
-_WORDS = {"input": INPUTS, "precision": PRECISIONS, "schedule": SCHEDULES, "loss": LOSSES, "resize": RESIZES}
+_WORDS = {
+    "input": INPUTS,
+    "precision": PRECISIONS,
+    "schedule": SCHEDULES,
+    "loss": LOSSES,
+    "resize": RESIZES,
+    "normalise": tuple(NORMALISATIONS),
+    "pool": POOLS,
+}
 _POSITIVE = ("epochs", "batch_size", "learning_rate", "pixel_size", "repeats", "eval_every", "log_every")
 _NOT_NEGATIVE = (
     "weight_decay",
@@ -51,6 +61,9 @@ class Recipe:
             gives the trunk as many cells as the ids would.
         pixel_size: side of the view of a pixel run, pixels.
         resize: how a picture becomes that view, "squash" or "crop" (see `seit.images.to_view`).
+        normalise: the scale of its pixels, "half" (to [-1, 1]) or "imagenet" (its mean and deviation).
+        pool: what a ViT classifies from: "mean" of its cells, "token", or "auto": the mean for ids, the class token
+            for pixels.
         learned: train the table of vectors too.
         drop_path: stochastic depth.
         epochs: passes over the training rows.
@@ -85,6 +98,8 @@ class Recipe:
     stem: str = "auto"
     pixel_size: int = 256
     resize: str = "squash"
+    normalise: str = "half"
+    pool: str = "auto"
     learned: bool = False
     drop_path: float = 0.0
     epochs: float = 8.0
@@ -169,12 +184,6 @@ class Recipe:
                 "let a batch hold two images at least",
             ),
             (pixels and self.learned, "learned", "is for ids, and the recipe's input is pixels", "set it to false"),
-            (
-                pixels and self.one_view,
-                "one_view",
-                "is for ids, and the recipe's input is pixels",
-                "set it to false",
-            ),
         ):
             if wrong:
                 raise RecipeError(what, name, cure)

@@ -160,7 +160,16 @@ def build_model(recipe: Recipe, opened: Data) -> Classifier:
     if isinstance(opened, Source):
         side = recipe.pixel_size
         stem = f"patch{4 if side <= 64 else 16}" if recipe.stem == "auto" else recipe.stem
-        return build(recipe.trunk, stem, 3, (side, side), classes, drop_path=recipe.drop_path)
+        return build(
+            recipe.trunk,
+            stem,
+            3,
+            (side, side),
+            classes,
+            drop_path=recipe.drop_path,
+            pool=recipe.pool,
+            normalise=recipe.normalise,
+        )
     stem = token_stem(min(opened.grid)) if recipe.stem == "auto" else recipe.stem
     if opened.codebook is None:
         raise RunError("the data set has no codebook", cure="tokenize the images again")
@@ -174,6 +183,7 @@ def build_model(recipe: Recipe, opened: Data) -> Classifier:
         codebook=codebook,
         learned=recipe.learned,
         drop_path=recipe.drop_path,
+        pool=recipe.pool,
     )
 
 
@@ -211,8 +221,9 @@ def _pipeline(
         model.input_grid,
         model.config.classes,
         codebook=model.table,
+        normalise=model.normalise,
         mirror=mirror,
-        view=min(model.view_grid, grid),
+        view=model.view_grid,
         smoothing=recipe.smoothing,
     )
 

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seit.augment import Crop, Draws, OnIds, OnVectors, Pipeline
-from seit.augment.base import Given
+from seit.augment import Crop, Draws, Lookup, OnIds, OnVectors, Pipeline, Setting
 from seit.augment.noise import Noise
 from seit.augment.resize import resize
 from seit.augment.resized_crop import ResizedCrop
@@ -93,32 +92,34 @@ def _steps(
     augment: Pipeline, ids: Tensor, table: Tensor, draws: Draws, names: list[str]
 ) -> Iterator[tuple[str, list[str], Tensor]]:
     """Yields each augmentation by itself, then all: its name, what it did to each row, vectors [B, d, m, m]."""
-    given, vectors, labels = augment.given, _lookup(ids, table), torch.arange(len(ids))
-    for step in [*augment.on_ids, augment.crop, *augment.on_vectors]:
-        what, every = step.text(given), step.in_every_row()
+    setting, vectors, labels = augment.setting, _lookup(ids, table), torch.arange(len(ids))
+    for step in augment.steps:
+        what, every = step.text(setting), step.in_every_row()
         if every != step:
             what += ", here in every row"
         if isinstance(step, Noise):
-            yield from _noises(step, what, vectors, table, draws, given)
+            yield from _noises(step, what, vectors, table, draws, setting)
         elif isinstance(every, OnIds):
-            changed = every(ids, draws, given)
+            changed = every(ids, draws, setting)
             counts = (changed != ids).flatten(1).sum(1).tolist()
             said = [f"{count} of {ids[0].numel()} ids changed" for count in counts]
             yield what, said, _lookup(changed, table)
         elif isinstance(every, Crop):
-            yield what, _boxes(every, ids, draws), every(ids, table, draws, given)
+            yield what, _boxes(every, ids, draws), every(ids, table, draws, setting)
+        elif isinstance(every, Lookup):
+            yield what, ["each vector as its nearest code"] * len(ids), every(vectors, table, draws, setting)
         elif isinstance(every, OnVectors):
-            mixed, targets = every(vectors.clone(), torch.eye(len(ids)), draws, given)
+            mixed, targets = every(vectors.clone(), torch.eye(len(ids)), draws, setting)
             yield what, _shares(targets, names), mixed
     # Every row its own class and no smoothing: the mixed targets then say how much of whom a row holds.
     everything = Pipeline(
-        [*augment.on_ids, augment.crop, *augment.on_vectors],
-        given.grid,
-        given.size,
+        augment.steps,
+        setting.grid,
+        setting.size,
         len(ids),
-        codebook=given.codebook,
-        mirror=given.mirror,
-        view=given.view,
+        codebook=table,
+        mirror=setting.mirror,
+        view=setting.view,
         smoothing=0,
     )
     vectors, targets = everything(ids, labels, table, draws)
@@ -126,11 +127,11 @@ def _steps(
 
 
 def _noises(
-    noise: Noise, what: str, vectors: Tensor, table: Tensor, draws: Draws, given: Given
+    noise: Noise, what: str, vectors: Tensor, table: Tensor, draws: Draws, setting: Setting
 ) -> Iterator[tuple[str, list[str], Tensor]]:
     """Yields the two noises apart, as the paper's Fig. A.1 has them."""
     channel, full = noise.numbers(draws, tuple(vectors.shape[1:]))
-    size = noise.size(given)
+    size = noise.size(setting)
     low, high = table.std(0).aminmax()
     said = [f"{size:.3g} where the channels spread by {low:.3g} to {high:.3g}"] * len(vectors)
     yield f"channel-wise part of {what}", said, vectors + size * channel[:, :, None, None]

@@ -131,7 +131,7 @@ def _clear(out: Path) -> None:
 def _run(folder: Path, model: ImageClassifier, source: Source) -> TrainedRun:
     """Evaluates a run on the sample's held-out images, from the images on, and reads its curve."""
     rows = PixelRows(source, "val", model.preprocessing, model.classes)
-    found = accuracy(lambda views: model((views + 1) / 2), rows, model.classes)
+    found = accuracy(model, rows, model.classes)
     result, lines = Run(folder).result(), Run(folder).lines()
     assert result is not None  # it was trained just now
     return TrainedRun(

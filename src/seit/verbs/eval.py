@@ -17,6 +17,7 @@ from seit.evaluation import accuracy, mean_average_precision
 from seit.images import open_source
 from seit.loading.pixels import PixelRows
 from seit.loading.remap import Remapped
+from seit.loading.rows import Rows
 from seit.models.pipeline import ImageClassifier, load
 from seit.run import Run
 from seit.store import TokenDataset
@@ -56,22 +57,24 @@ def eval(
         raise SeitError("one of tokens and images is needed", "seit eval", "give --tokens OUT or --images DIR")
     model, about = load(run, resolve(device)), Run(run).about()
     chosen = None if classes is None else _named_classes(classes, model.classes)
-    rows: PixelRows | Remapped
+    rows: Rows
     if images is not None:
         rows, measured = _pixels(images, split, model, chosen)
     else:
         assert tokens is not None
         rows, measured = _ids(run, tokens, split, model, about, chosen)
+    if chosen is not None:
+        rows = rows.with_classes(chosen)
     names = model.classes if chosen is None else chosen
     if not len(rows):
         raise RunError("has no rows of these classes", os.fspath(images or tokens or ""), "choose other --classes")
     places = torch.tensor([model.classes.index(name) for name in names])
 
     def classify(inputs: Tensor) -> Tensor:
-        logits = model((inputs + 1) / 2) if images is not None else model.classify(inputs)
+        logits = model(inputs) if images is not None else model.classify(inputs)
         return logits if chosen is None else logits[:, places.to(logits.device)]
 
-    several = isinstance(rows, Remapped) and rows.base.label_kind == "multi"
+    several = rows.label_kind == "multi"
     return measured | (mean_average_precision if several else accuracy)(classify, rows, names) | {"classes": names}
 
 
