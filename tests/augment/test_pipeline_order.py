@@ -1,8 +1,8 @@
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_rows import MemoryRows
 from naive_augment import nearest_codes, one_hot_crop, swapped
 
 from seit import recipes
@@ -18,7 +18,6 @@ from seit.augment.swap import Swap, squares
 from seit.augment.synonym import Synonym
 from seit.errors import RecipeError
 from seit.loading import batches
-from seit.loading.rows import Rows
 
 CODEBOOK = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
 HALF = Normalise(*NORMALISATIONS["half"])
@@ -103,30 +102,14 @@ def test_any_split_of_a_batch_gives_the_same_vectors_and_targets(pairs: list[int
         at += 2 * pair
 
 
-class _Memory(Rows):
-    """Rows in memory, as a loader takes them."""
-
-    grid, classes, label_kind, views = (16, 16), list("abcdefghij"), "class", 1
-
-    def __init__(self, count: int) -> None:
-        self._ids, self._labels = (rows.numpy() for rows in _rows(count))
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self._ids[indices], self._labels[indices]
-
-    labels_at = names = bytes_at = fingerprint = None
-
-
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_together_train_on_what_one_process_trains_on(ranks: int) -> None:
     augment = Pipeline(PAPER, (16, 16), (14, 14), 10, codebook=CODEBOOK)
+    rows = MemoryRows(*(part.numpy() for part in _rows(42)), list("abcdefghij"))
 
     def rank_steps(rank: int, ranks: int) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         steps = []
-        for positions, ids, labels in batches(_Memory(42), 12, 7, 3, rank=rank, ranks=ranks, drop_last=True):
+        for positions, ids, labels in batches(rows, 12, 7, 3, rank=rank, ranks=ranks, drop_last=True):
             draws = Draws(7, 3, torch.from_numpy(positions), 12)
             vectors, targets = augment(torch.from_numpy(ids), torch.from_numpy(labels), CODEBOOK, draws)
             steps.append((torch.from_numpy(draws.positions), vectors, targets))

@@ -79,7 +79,6 @@ def test_wrong_values_are_refused_by_name_with_a_cure(name, text):
 CONTRADICTIONS = {
     "final_learning_rate": {"final_learning_rate": 1e-5, "schedule": "constant"},
     "learned": {"input": "pixels", "learned": True},
-    "one_view": {"input": "pixels", "one_view": True},
     "micro_batch": {"batch_size": 8, "micro_batch": 10},
     "repeats": {"batch_size": 4, "repeats": 3},
     "warmup_epochs": {"epochs": 1, "warmup_epochs": 1},

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for programs that torchrun starts
+from memory_rows import MemoryRows
 
 from seit.augment import Pipeline
 from seit.evaluation import Accuracy, Evaluation
@@ -21,24 +25,16 @@ RECIPE = Recipe(epochs=6, batch_size=16, precision="float32", smoothing=0.0, war
 CODEBOOK = torch.linspace(-1, 1, 12)[:, None] * torch.ones(12, 4)
 
 
-class Toy:
+class Toy(MemoryRows):
     """Rows whose class is plain to see: ids (or pixels) of class c are c plus noise."""
-
-    views, classes = 1, ["a", "b", "c"]
 
     def __init__(self, n, grid=(8, 8), pixels=False, seed=0):
         rng = np.random.default_rng(seed)
-        self.grid, self.labels = grid, rng.integers(0, 3, n)
-        noise = rng.integers(0, 4, (n, *grid))
-        self.inputs = self.labels[:, None, None] * 4 + noise
+        labels = rng.integers(0, 3, n)
+        inputs = labels[:, None, None] * 4 + rng.integers(0, 4, (n, *grid))
         if pixels:
-            self.inputs = (self.inputs[:, None].repeat(3, 1) / 6 - 1).astype(np.float32)
-
-    def __len__(self):
-        return len(self.labels)
-
-    def batch(self, indices):
-        return self.inputs[indices], self.labels[indices]
+            inputs = (inputs[:, None].repeat(3, 1) * 20).astype(np.uint8)
+        super().__init__(inputs, labels, ["a", "b", "c"])
 
 
 class Watch(Evaluation):
@@ -84,6 +80,7 @@ def training_of(rows, recipe, *evaluations) -> Training:
         model.input_grid,
         3,
         codebook=model.table,
+        normalise=model.normalise,
         view=model.view_grid,
         smoothing=recipe.smoothing,
     )
