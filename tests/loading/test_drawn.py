@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections import Counter
 
@@ -79,6 +80,13 @@ def test_rand_augment_changes_an_image_by_its_seed_alone():
     different = {one(image, seed).tobytes() for seed in range(400)}
     assert len(different) > 200
     assert all(one(image, seed).shape == image.shape for seed in range(5))
+
+
+def test_rand_augment_leaves_the_programs_own_random_numbers_alone():
+    image, change = np.zeros((24, 24, 3), np.uint8), RandAugment()
+    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    change(image, 5)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
 
 
 def test_what_loads_the_whole_picture_must_be_cropped_by_a_resized_crop():

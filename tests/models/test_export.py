@@ -36,6 +36,21 @@ def test_images_to_logits_export_for_any_batch_with_equal_logits(trunk: str, ste
 
 @pytest.mark.slow
 @torch.no_grad()
+def test_a_run_that_works_in_half_precision_is_exported_in_float32() -> None:
+    whole, images = _whole("mini_resnet", "conv3"), torch.rand(5, 3, 32, 32)
+    exact = whole(images)
+    whole.precision = "bfloat16"  # what auto is on many machines
+    assert not torch.allclose(whole(images), exact, atol=1e-6)
+    program = _export(whole, 32)
+    graphs = [part.graph for part in program.graph_module.modules() if hasattr(part, "graph")]
+    values = [node.meta.get("val") for graph in graphs for node in graph.nodes]
+    kinds = {value.dtype for value in values if isinstance(value, torch.Tensor)}
+    assert {kind for kind in kinds if kind.is_floating_point} == {torch.float32}
+    assert torch.allclose(program.module()(images), exact, atol=1e-5)
+
+
+@pytest.mark.slow
+@torch.no_grad()
 def test_images_to_logits_run_under_onnx_with_equal_logits(tmp_path) -> None:
     pytest.importorskip("onnxscript", reason="onnx and onnxscript are not installed")
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")

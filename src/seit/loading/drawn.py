@@ -12,7 +12,7 @@ from seit import ranks
 from seit.errors import SeitError
 from seit.images import Source
 from seit.loading.pixels import PixelRows
-from seit.store.row_sequence import Asked, Batch
+from seit.store.row_sequence import Asked, Loaded
 
 Change = Callable[[Any, int, int, int], np.ndarray]
 
@@ -33,7 +33,7 @@ class DrawnPixels(PixelRows):
         super().__init__(source, "train", {"size": list(grid), "resize": "crop", "interpolation": "bicubic"})
         self._change = change
 
-    def read(self, plan: Iterable[Asked], seed: int) -> Iterator[Batch]:
+    def read(self, plan: Iterable[Asked], seed: int) -> Iterator[Loaded]:
         """Yields the batches of a plan in its order; an image depends on (seed, epoch, position) alone.
 
         Raises:
@@ -48,9 +48,7 @@ class DrawnPixels(PixelRows):
             if isinstance(read[0], SeitError):
                 raise read[0]
             asked, images = read
-            yield Batch(
-                asked.epoch, asked.positions, images.numpy().transpose(0, 3, 1, 2), self.labels_at(asked.rows)
-            )
+            yield asked, images.numpy().transpose(0, 3, 1, 2), self.labels_at(asked.rows)
 
 
 class _Changed:

@@ -78,9 +78,8 @@ class RowFeed:
 
     def batches(self, step: int) -> Iterator[Batch]:
         """Yields this process's part of every batch from step number `step` on, without end."""
-        asked, plan = itertools.tee(self._plan(step))
-        for one, (epoch, positions, inputs, labels) in zip(asked, self.rows.read(plan, self.seed), strict=True):
-            yield Batch(epoch, positions, one.rows, inputs, labels, self.batch_size)
+        for asked, inputs, labels in self.rows.read(self._plan(step), self.seed):
+            yield Batch(asked.epoch, asked.positions, asked.rows, inputs, labels, self.batch_size)
 
     def _plan(self, step: int) -> Iterator[Asked]:
         for number in itertools.count(step):

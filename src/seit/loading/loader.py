@@ -16,7 +16,7 @@ from seit.loading.order import shuffled, view_of
 from seit.loading.rows import Asked, Rows
 
 Loaded = tuple[np.ndarray, np.ndarray, np.ndarray | None]
-"""Positions int64 [b] within the epoch, inputs (ids [b, h, w] or pixels [b, 3, H, W]), and labels or None."""
+"""Positions int64 [b] within the epoch, inputs (ids [b, h, w] or pixels uint8 [b, 3, H, W]), and labels or None."""
 
 
 def batches(
@@ -67,8 +67,8 @@ def batches(
             options = {"repeats": repeats, "batch_size": batch_size}
             yield Asked(epoch, positions, rows_of(dataset, positions, seed, epoch, shuffle, one_view, **options))
 
-    for _, positions, inputs, labels in dataset.read(plan(), seed):
-        yield positions, inputs, labels
+    for asked, inputs, labels in dataset.read(plan(), seed):
+        yield asked.positions, inputs, labels
 
 
 def share_of(positions: np.ndarray, rank: int, ranks: int) -> np.ndarray:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from seit.augment import Draws, Pipeline
@@ -37,7 +36,5 @@ class Classify(Objective):
 
     def losses(self, network: Callable[..., Any], inputs: Tensor, labels: Tensor | None, draws: Draws) -> Tensor:
         assert labels is not None  # `check` saw to it
-        if inputs.ndim == 4 and inputs.dtype == torch.uint8:
-            inputs = inputs.float() / 127.5 - 1
         vectors, targets = self.augment(inputs, labels, self.model.table, draws)
         return row_losses(loss_for(self.loss, labels), network(vectors), targets)

@@ -35,20 +35,8 @@ class Asked(NamedTuple):
     rows: np.ndarray
 
 
-class Batch(NamedTuple):
-    """One batch that was read.
-
-    Attributes:
-        epoch: its number.
-        positions: int64 [b], the rows' places in the epoch.
-        inputs: ids [b, h, w], or pixels uint8 [b, 3, H, W].
-        labels: int64 [b], bool or float32 [b, C], or None.
-    """
-
-    epoch: int
-    positions: np.ndarray
-    inputs: np.ndarray
-    labels: np.ndarray | None
+Loaded = tuple[Asked, np.ndarray, np.ndarray | None]
+"""A batch of a plan with its inputs and labels, as `Rows.batch` returns them."""
 
 
 class Rows(ABC):
@@ -105,7 +93,7 @@ class Rows(ABC):
         """The labels of all rows, as `labels_at` returns them."""
         return self.labels_at(np.arange(len(self)))
 
-    def read(self, plan: Iterable[Asked], seed: int) -> Iterator[Batch]:
+    def read(self, plan: Iterable[Asked], seed: int) -> Iterator[Loaded]:
         """Yields the batches of a plan in its order; a thread reads one ahead.
 
         Args:
@@ -114,8 +102,8 @@ class Rows(ABC):
                 kind of rows has that.
         """
 
-        def load(asked: Asked) -> Batch:
-            return Batch(asked.epoch, asked.positions, *self.batch(asked.rows))
+        def load(asked: Asked) -> Loaded:
+            return asked, *self.batch(asked.rows)
 
         plan = iter(plan)
         with ThreadPoolExecutor(1, "seit-rows") as thread:
@@ -261,9 +249,11 @@ class Selection(Rows):
     def bytes_at(self, indices: Any) -> np.ndarray:
         return self.base.bytes_at(self._in_base(indices))
 
-    def read(self, plan: Iterable[Asked], seed: int) -> Iterator[Batch]:
-        there = (Asked(asked.epoch, asked.positions, self._in_base(asked.rows)) for asked in plan)
-        return self.base.read(there, seed)
+    def read(self, plan: Iterable[Asked], seed: int) -> Iterator[Loaded]:
+        own, plan = itertools.tee(plan)
+        there = (asked._replace(rows=self._in_base(asked.rows)) for asked in plan)
+        for asked, (_, inputs, labels) in zip(own, self.base.read(there, seed), strict=True):
+            yield asked, inputs, labels
 
     def _in_base(self, indices: Any) -> np.ndarray:
         return self.places[self.checked(indices)]

@@ -29,8 +29,15 @@ from seit.training.settings import from_text, from_values
 INPUTS = ("ids", "pixels")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 SCHEDULES = ("cosine", "constant")
-_WORDS = {"input": INPUTS, "precision": PRECISIONS, "schedule": SCHEDULES, "loss": LOSSES, "resize": RESIZES}
-_WORDS |= {"normalise": tuple(NORMALISATIONS), "pool": POOLS}
+_WORDS = {
+    "input": INPUTS,
+    "precision": PRECISIONS,
+    "schedule": SCHEDULES,
+    "loss": LOSSES,
+    "resize": RESIZES,
+    "normalise": tuple(NORMALISATIONS),
+    "pool": POOLS,
+}
 _POSITIVE = ("epochs", "batch_size", "learning_rate", "pixel_size", "repeats", "eval_every", "log_every")
 _NOT_NEGATIVE = (
     "weight_decay",
