@@ -84,9 +84,9 @@ def test_training_draws_from_within_the_box_of_each_view(listed):
 
     rows = DrawnPixels(open_source(path), whole, (32, 32))
     plan = [Asked(1, np.arange(4), np.array([7, 2, 100, 51]))]
-    (batch,) = rows.read(plan, seed=0)
-    assert batch.epoch == 1
-    for row, image in zip((7, 2, 100, 51), batch.inputs, strict=True):
+    ((asked, images, _),) = rows.read(plan, seed=0)
+    assert asked.epoch == 1
+    for row, image in zip((7, 2, 100, 51), images, strict=True):
         difference = image.astype(int) - cut(ours[row // 3], row % 3)
         assert abs(difference).max() <= 1  # mirrored before or after the resize
 
@@ -110,9 +110,9 @@ def test_selections_of_pixels_are_as_those_of_ids(listed, tokens, shapes):
         assert some.bytes_at([1]).tolist() == rows.bytes_at([3]).tolist()
         assert some.fingerprint() != rows.fingerprint()
         assert len(rows.every(2)) == 30
-        (batch,) = some.read([Asked(2, np.array([5, 6]), np.array([1, 3]))], seed=0)
-        assert (batch.epoch, batch.positions.tolist()) == (2, [5, 6])
-        assert (batch.inputs == rows.batch([3, 9])[0]).all()
+        ((asked, inputs, _),) = some.read([Asked(2, np.array([5, 6]), np.array([1, 3]))], seed=0)
+        assert (asked.epoch, asked.positions.tolist(), asked.rows.tolist()) == (2, [5, 6], [1, 3])
+        assert (inputs == rows.batch([3, 9])[0]).all()
         assert (rows[-1][0] == rows.batch([len(rows) - 1])[0][0]).all()
         with pytest.raises(StoreError, match="no class 'cirlce'"):
             rows.with_classes(["cirlce"])
@@ -127,12 +127,13 @@ def test_selections_of_pixels_are_as_those_of_ids(listed, tokens, shapes):
 def test_a_selection_of_drawn_pixels_is_drawn_too(shapes):
     change, _ = from_file((ResizedCrop(), RandAugment()), (24, 24))
     rows = DrawnPixels(open_source(shapes), change, (24, 24))
-    (whole,) = rows.read([Asked(3, np.arange(2), np.array([21, 40]))], seed=5)
-    (part,) = rows.with_classes(["square", "stripes"]).read([Asked(3, np.arange(2), np.array([1, 20]))], seed=5)
-    assert (whole.inputs == part.inputs).all()
+    ((_, whole, kinds),) = rows.read([Asked(3, np.arange(2), np.array([21, 40]))], seed=5)
+    some = rows.with_classes(["square", "stripes"])
+    ((_, part, _),) = some.read([Asked(3, np.arange(2), np.array([1, 20]))], seed=5)
+    assert (whole == part).all()
     plain, labels = rows.batch([21])
     assert plain.shape == (1, 3, 24, 24)
-    assert labels.tolist() == whole.labels[:1].tolist()
+    assert labels.tolist() == kinds[:1].tolist()
 
 
 def test_rows_cost_their_files_bytes_which_views_share(listed, shapes, tmp_path):

@@ -82,7 +82,7 @@ def read(path: str | os.PathLike[str]) -> Manifest:
         if path.stat().st_size > entries.MAX_MANIFEST_BYTES:
             raise StoreError(f"is larger than {entries.MAX_MANIFEST_BYTES} bytes", str(path), "check the path")
         data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         raise StoreError(
             "is not a token data set: it holds no manifest.json", str(path.parent), "make one: seit tokenize"
         ) from None

@@ -105,5 +105,5 @@ def export_npy(rows: TokenRows, folder: str | os.PathLike[str]) -> list[Path]:
 
 def read_names(path: Path) -> list[str]:
     """Returns the names that `export_npy` wrote, one a line; line breaks in them are spelt out."""
-    lines = path.read_text("utf-8").removesuffix("\n").split("\n")
+    lines = path.read_bytes().decode().removesuffix("\n").split("\n")  # universal newlines would cut at \r
     return [re.sub(r"\\([\\n])", lambda found: {"n": "\n"}.get(found[1], found[1]), line) for line in lines]

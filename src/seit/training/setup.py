@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -82,9 +83,12 @@ def described(data: str | os.PathLike[str], opened: Data, recipe: Recipe) -> dic
             "fingerprint": opened.fingerprint(),
             "frozen": str(opened.source.get("frozen", "not recorded")),
         }
+    views = json.dumps([opened.boxes, opened.flips]) if opened.boxes else ""
     return about | {
         "data_bytes": opened.file_bytes(),
-        "fingerprint": hashed("images", *opened.names, opened.labels.tobytes()),
+        "fingerprint": hashed("images", *opened.names, opened.labels.tobytes(), views, opened.view_labels.tobytes())
+        if views
+        else hashed("images", *opened.names, opened.labels.tobytes()),
         "frozen": "none",
     }
 
