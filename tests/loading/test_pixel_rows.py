@@ -190,7 +190,7 @@ def test_wrong_sources_are_refused_in_one_sentence(listed, unlabelled, shapes, t
     file = next(iter(sorted(shapes.rglob("*.jpg"))))
     line = {"path": str(file), "label": ["circle", "square"], "split": "train"}
     (tmp_path / "two.jsonl").write_text(json.dumps(line) + "\n")
-    with pytest.raises(ImageError, match="gives 2 labels an image and 1 views; give as many"):
+    with pytest.raises(RunError, match="names several classes an image, and pixel rows take one"):
         PixelRows(open_source(tmp_path / "two.jsonl"), "train", VIEW)
     line |= {"boxes": [[0, 0, 41, 5]], "label": "circle"}
     (tmp_path / "out.jsonl").write_text(json.dumps(line) + "\n")

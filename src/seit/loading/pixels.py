@@ -34,7 +34,7 @@ class PixelRows(Rows):
         only: give rows of other classes than `classes` the label -1, instead of refusing them.
 
     Raises:
-        RunError: the source has no labels, or a class that `classes` lacks.
+        RunError: the source has no labels, several an image, or a class that `classes` lacks.
         ImageError: it gives another number of labels than of views.
     """
 
@@ -50,6 +50,9 @@ class PixelRows(Rows):
     ) -> None:
         if not source.classes:
             raise RunError("has no labels", source.name, "give images that lie in class folders")
+        if source.several is not None:
+            cure = "tokenize the images and train on their ids"
+            raise RunError("names several classes an image, and pixel rows take one", source.name, cure)
         self._source, self._preprocessing = source, preprocessing
         self.classes = source.classes if classes is None else classes
         self.views = len(source.boxes[0]) if source.boxes else 1
