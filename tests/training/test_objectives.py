@@ -134,14 +134,14 @@ def test_a_continual_method_feeds_its_own_batches_and_forgets_less(tmp_path):
     rows, held = Toy(120), Toy(60, seed=1)
     ends = {}
     for name, replays in (("replay", True), ("plain", False)):
-        recipe = replace(RECIPE, epochs=6, trunk="test_vit", learning_rate=1e-3, schedule="constant")
+        recipe = replace(RECIPE, epochs=6, trunk="test_vit", learning_rate=2e-3, schedule="constant")
         base = training_of(rows, recipe, Accuracy(held, held.classes, every=6))
         training = replace(base, feed=Replay(rows, replays))
         values = fit(training, run_in(tmp_path / name))
         ends[name] = values["top1"]
         assert training.plan.steps == 48
         assert np.concatenate(training.feed.fed[:8]).tolist() == list(range(128))
-    assert ends["replay"] > 0.9 > 0.8 > ends["plain"]
+    assert ends["replay"] > 0.9 > 0.7 > ends["plain"]
 
 
 class Probe(nn.Module):

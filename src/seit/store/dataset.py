@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from seit.codecs.base import id_type
 from seit.errors import StoreError, nearest_names
 from seit.store import codebook as codebooks
 from seit.store import manifest as manifests
@@ -89,6 +90,7 @@ class TokenDataset(TokenRows):
         self._starts = np.cumsum([0] + [shard.rows for shard in self._entries])
         self._readers: dict[int, ShardReader] = {}
         self._codecs: dict[bytes, Any] = {}
+        self._numbered: dict[int, Any] = {}  # what `codec` returned
         self._side: tuple[str, RowTable] | None = None  # the side table read last
 
     def __getstate__(self) -> dict[str, Any]:
@@ -131,8 +133,8 @@ class TokenDataset(TokenRows):
         indices = self.checked(indices)
         groups = self._by_shard(indices)
         if len(groups) == 1 and isinstance(groups[0][1], slice):
-            return self._shard(groups[0][0]).decode(groups[0][2]).astype(self.manifest.id_type, copy=False)
-        out = np.empty((len(indices), *self.grid), self.manifest.id_type)
+            return self._shard(groups[0][0]).decode(groups[0][2]).astype(id_type(self.vocabulary), copy=False)
+        out = np.empty((len(indices), *self.grid), id_type(self.vocabulary))
         for number, here, rows in groups:
             out[here] = self._shard(number).decode(rows)
         return out
@@ -206,14 +208,27 @@ class TokenDataset(TokenRows):
                     self._readers = kept
         return reader
 
-    def reader(self, shard: Shard, salvage: bool = False) -> ShardReader:
-        """Opens any shard of the manifest; `salvage` one that may be damaged.
+    def reader(self, shard: Shard) -> ShardReader:
+        """Opens any shard of the manifest.
 
         Raises:
             StoreError: it is absent or damaged.
         """
-        how = (shard, self.manifest, self._load_codec, self._mapped, self._check, salvage)
-        return self._read(shard.data, lambda path: ShardReader(path, *how))
+        path = self.local(shard.data)
+        try:
+            return ShardReader(path, shard, self.manifest, self._load_codec, self._mapped, self._check)
+        except FileNotFoundError:
+            raise self._missing(path) from None
+
+    def salvage(self, shard: Shard) -> ShardReader | None:
+        """Opens a shard that may be damaged; None if it is absent or cannot be opened."""
+        try:
+            path = self.local(shard.data)
+            return ShardReader(
+                path, shard, self.manifest, self._load_codec, self._mapped, self._check, salvage=True
+            )
+        except (FileNotFoundError, StoreError):
+            return None
 
     def side_table(self, shard: Shard) -> tuple[RowTable, np.ndarray]:
         """Reads any shard's table of names, and the checks of its rows, uint32 [rows].
@@ -223,23 +238,14 @@ class TokenDataset(TokenRows):
         """
         return self._read(shard.side, lambda path: side.read_side(path, shard.rows))
 
-    def chunks(self, cells: int = 1 << 23) -> Iterator[np.ndarray]:
-        """Yields all row numbers in order, in pieces of about `cells` ids that never cut an image's views."""
-        step = max(cells // self.manifest.cells // self.views, 1) * self.views
-        for start in range(0, len(self), step):
-            yield np.arange(start, min(start + step, len(self)))
-
     def codec(self, number: int) -> Any:
         """Returns codec `number` of the manifest, from any shard whose copy is whole; None if there is none."""
-        for shard in self.manifest.shards:
-            if shard.codec == number:
-                try:
-                    data = self.reader(shard, salvage=True).codec_bytes()
-                except StoreError:
-                    continue
-                if data is not None:
-                    return self._load_codec(data)
-        return None
+        if number not in self._numbered:
+            readers = (self.salvage(shard) for shard in self.manifest.shards if shard.codec == number)
+            copies = (reader.codec_bytes() for reader in readers if reader is not None)
+            data = next((copy for copy in copies if copy is not None), None)
+            self._numbered[number] = None if data is None else self._load_codec(data)
+        return self._numbered[number]
 
     def _load_codec(self, data: bytes) -> Any:
         """Returns the codec of some bytes; shards with the same codec share one."""

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 import seit
+from seit.codecs.base import id_type
 from seit.errors import StoreError
 from seit.progress import progress
 from seit.store import codebook as codebooks
@@ -31,11 +32,6 @@ from seit.store.shard import Coded, entry_of, write_shard
 SHARD_CELLS = 1 << 26  # 65,536 rows of 32 x 32: about 70 MB a file, under 1 GB of memory while encoding
 CHUNK_CELLS = 1 << 20  # ids that are counted or encoded at a time
 FIT_CELLS = 1 << 24  # codecs are fitted on at most this many ids, from evenly spaced rows
-
-
-def id_type(vocabulary: int) -> type[np.unsignedinteger]:
-    """Returns the type of stored ids: uint16, or uint32 above 65,536 codes."""
-    return np.uint16 if vocabulary <= 1 << 16 else np.uint32
 
 
 def stored_ids(used_codes: np.ndarray, full_vocabulary: int) -> np.ndarray:

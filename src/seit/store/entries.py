@@ -23,7 +23,7 @@ MAX_FILE_BYTES = (1 << 31) - 1
 MAX_CODEC_BYTES = 64 << 20
 MAX_CLASSES = 1 << 20
 MAX_VIEWS = 1 << 10
-MAX_BLOCK_ROWS = 1 << 16
+MAX_BLOCK_ROWS = 255
 MAX_SPLIT_LENGTH = 64
 MAX_TEXT_LENGTH = 4096
 
@@ -146,11 +146,6 @@ class Manifest:
     def cells(self) -> int:
         """Ids in one row."""
         return math.prod(self.shape)
-
-    @property
-    def id_type(self) -> str:
-        """NumPy name of the ids' type: uint16, or uint32 above 65,536 codes."""
-        return "uint16" if self.vocabulary <= 1 << 16 else "uint32"
 
     @property
     def files(self) -> list[File]:

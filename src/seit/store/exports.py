@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from seit import files
+from seit.codecs.base import id_type
 from seit.errors import StoreError
 from seit.store.token_rows import TokenRows
 
@@ -63,7 +64,7 @@ def export_parquet(rows: TokenRows, folder: str | os.PathLike[str], name: str = 
     """
     folder = _ready(rows, folder)
     cells = rows.grid[0] * rows.grid[1]
-    small = np.uint16 if rows.vocabulary <= 1 << 16 else np.uint32
+    small = id_type(rows.vocabulary)
     columns = {"ids": pa.list_(pa.from_numpy_dtype(small), cells), "name": pa.string()}
     features: dict[str, object] = {
         "ids": {"feature": {"dtype": np.dtype(small).name, "_type": "Value"}, "length": cells, "_type": "Sequence"},

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from seit.codecs.base import id_type
 from seit.errors import StoreError
 from seit.store.row_sequence import describe_like, hashed
 from seit.store.rows import RowTable
@@ -36,7 +37,7 @@ class Joined(TokenRows):
         # used codes may differ: ids are renumbered over all codes that occur in any part
         self.used_codes = np.unique(np.concatenate([part.used_codes for part in parts]))
         self.vocabulary = len(self.used_codes)
-        dtype = np.uint16 if self.vocabulary <= 1 << 16 else np.uint32
+        dtype = id_type(self.vocabulary)
         self.new_ids = [np.searchsorted(self.used_codes, part.used_codes).astype(dtype) for part in parts]
         self.codebook = None
         codebooks = [part.codebook for part in parts if part.codebook is not None]
@@ -56,7 +57,7 @@ class Joined(TokenRows):
 
     def ids(self, indices: Any) -> np.ndarray:
         indices = self.checked(indices)
-        dtype = np.uint16 if self.vocabulary <= 1 << 16 else np.uint32
+        dtype = id_type(self.vocabulary)
         out = np.empty((len(indices), *self.grid), dtype)
         for number, here, local in self._split(indices):
             out[here] = self.new_ids[number][self.parts[number].ids(local)]

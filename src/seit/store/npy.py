@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from seit import files
+from seit.codecs.base import id_type
 from seit.errors import StoreError
 from seit.store.about import About
 from seit.store.chunks import Chunk, write_chunks
@@ -85,7 +86,7 @@ def export_npy(rows: TokenRows, folder: str | os.PathLike[str]) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     names = [name.replace("\\", "\\\\").replace("\n", "\\n") for name in rows.names(range(len(rows)))]
-    dtype = np.uint16 if rows.vocabulary <= 1 << 16 else np.uint32
+    dtype = id_type(rows.vocabulary)
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False}
     with files.atomic(folder / "ids.npy") as temporary, open(temporary, "wb") as plain:
         # written, not mapped: a full disk is an error here, and would kill the process there

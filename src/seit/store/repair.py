@@ -13,7 +13,6 @@ import numpy as np
 from seit.errors import StoreError
 from seit.progress import progress
 from seit.store import encode
-from seit.store import labels as label_columns
 from seit.store import rows as side
 from seit.store.dataset import TokenDataset
 from seit.store.entries import Manifest, Shard
@@ -21,7 +20,7 @@ from seit.store.publish import Pending, publish, rewriting
 from seit.store.rows import RowTable
 from seit.store.shard import entry_of
 from seit.store.staging import Part
-from seit.store.verify import damaged_rows, file_fault, salvaged, verify
+from seit.store.verify import counted, damaged_rows, file_fault, salvaged, verify
 
 Rebuild = Callable[[str, np.ndarray, list[str] | None], Part]
 """rebuild(split, positions, names) -> Part: tokenizes rows of a split again.
@@ -80,7 +79,8 @@ def repair(path: str | os.PathLike[str], rebuild: Rebuild, codebook: np.ndarray 
         if data.manifest.codebook and data.manifest.codebook.file in faults:
             done.append(Repaired(data.manifest.codebook.file, 0, 0))
         if any(repaired.rows for repaired in done) or manifest.vocabulary > data.vocabulary:
-            manifest = _counted(Pending(Path(path), writing, manifest))
+            codes, classes = counted(Pending(Path(path), writing, manifest))
+            manifest = replace(manifest, code_counts=codes, class_counts=classes)
         publish(Path(path), writing, data.manifest, manifest)
     if left := verify(path):
         raise StoreError(f"still damaged after repair: {left[0]}", os.fspath(path), "check the disk")
@@ -177,18 +177,3 @@ def _with_codebook(
         what = "its codebook is damaged" if lost else f"{more} codes are new to it"
         raise StoreError(what, data.path, "give the tokenizer's codebook")
     return replace(manifest, codebook=encode.write_codebook(writing, codebook[manifest.used_codes]))
-
-
-def _counted(data: TokenDataset) -> Manifest:
-    """Counts codes and classes of all rows anew."""
-    codes, classes = np.zeros(data.vocabulary, np.int64), {}
-    for split in data.splits:
-        classes[split] = np.zeros(len(data.classes), np.int64)
-    for shard in data.manifest.shards:
-        reader = data.reader(shard)
-        for first in range(0, shard.rows, 8192):
-            rows = np.arange(first, min(first + 8192, shard.rows))
-            codes += np.bincount(reader.decode(rows).reshape(-1), minlength=len(codes))
-            classes[shard.split] += label_columns.count(reader.labels_at(rows), len(data.classes))
-    counted = classes if data.label_kind != "none" else {}
-    return replace(data.manifest, code_counts=codes, class_counts=counted)

@@ -83,15 +83,26 @@ def verify(path: str | os.PathLike[str], decode: bool = False) -> list[Damage]:
 
 def _wrong_count(data: TokenDataset) -> str:
     """Compares the manifest's derived fields with the rows; returns what differs, or ""."""
-    codes = np.zeros(data.vocabulary, np.int64)
-    for split in data.splits:
-        rows, classes = TokenDataset(data.path, split), np.zeros(len(data.classes), np.int64)
-        for places in rows.chunks():
-            codes += np.bincount(rows.ids(places).reshape(-1), minlength=len(codes))
-            classes += label_columns.count(rows.labels_at(places), len(classes))
-        if data.label_kind != "none" and (classes != data.manifest.class_counts[split]).any():
+    codes, classes = counted(data)
+    for split, counts in classes.items():
+        if (counts != data.manifest.class_counts[split]).any():
             return f"its class_counts of {split} are not those of the rows"
     return "its code_counts are not those of the rows" if (codes != data.counts).any() else ""
+
+
+def counted(data: TokenDataset) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Decodes all rows; counts their codes, int64 [K], and each split's classes, int64 [C], if labelled."""
+    codes, classes = np.zeros(data.vocabulary, np.int64), {}
+    for split in data.splits if data.label_kind != "none" else ():
+        classes[split] = np.zeros(len(data.classes), np.int64)
+    for shard in data.manifest.shards:
+        reader = data.reader(shard)
+        for start in range(0, shard.rows, _CHUNK):
+            rows = np.arange(start, min(start + _CHUNK, shard.rows))
+            codes += np.bincount(reader.decode(rows).reshape(-1), minlength=len(codes))
+            if classes:
+                classes[shard.split] += label_columns.count(reader.labels_at(rows), len(data.classes))
+    return codes, classes
 
 
 def file_fault(data: TokenDataset, file: File) -> str:
@@ -141,14 +152,13 @@ def damaged_rows(data: TokenDataset, shard: Shard, side_damaged: bool) -> list[i
 
 
 def salvaged(data: TokenDataset, shard: Shard) -> ShardReader | None:
-    """Opens a damaged shard, with the codec of another one if its own is damaged; None if it cannot be opened."""
-    try:
-        reader = data.reader(shard, salvage=True)
-        if reader.codec_bytes() is None and (codec := data.codec(shard.codec)) is not None:
+    """Opens a damaged shard, with another one's codec if its own is damaged; None if it cannot be opened."""
+    reader = data.salvage(shard)
+    if reader is not None and reader.codec_bytes() is None:
+        codec = data.codec(shard.codec)
+        if codec is not None:
             reader.adopt(codec)
-        return reader
-    except StoreError:
-        return None
+    return reader
 
 
 def _failing(reader: ShardReader, checks: np.ndarray, rows: np.ndarray) -> list[int]:

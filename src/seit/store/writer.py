@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from seit import files
+from seit.codecs.base import id_type
 from seit.errors import StoreError
 from seit.store import encode, entries, staging
 from seit.store import labels as label_columns
@@ -135,7 +136,7 @@ class TokenWriter:
             )
         how = label_columns.kind(labels, len(self.header["classes"]), n)
         labels = labels.astype(np.int64) if labels is not None and how == "class" else labels
-        small = ids.astype(encode.id_type(self.vocabulary)).reshape(n, math.prod(self.grid[:-1]), self.grid[-1])
+        small = ids.astype(id_type(self.vocabulary)).reshape(n, math.prod(self.grid[:-1]), self.grid[-1])
         with disk_errors(self.partial):
             staging.write_part(self.partial, shard, staging.Part(split, small, labels, rows, note or {}))
         self.finished.add(shard)
