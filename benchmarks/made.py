@@ -50,11 +50,10 @@ def enlarged(path: Path, rows: int) -> Path:
         return path
     out = path.with_name(f"{path.name}-{rows}")
     out.mkdir()
-    for file in (manifest.codebook, *manifest.codecs):
-        shutil.copy(path / file.file, out / file.file)
+    shutil.copy(path / manifest.codebook.file, out / manifest.codebook.file)
+    times = -(-rows // manifest.rows)
     shards = []
-    while sum(shard.rows for shard in shards) < rows:
-        shard = manifest.shards[len(shards) % len(manifest.shards)]
+    for shard in manifest.shards * times:
         data, side = (
             replace(file, file=f"train-{len(shards):05d}.{file.file.partition('.')[2]}")
             for file in (shard.data, shard.side)
@@ -62,5 +61,7 @@ def enlarged(path: Path, rows: int) -> Path:
         for old, new in ((shard.data, data), (shard.side, side)):
             os.link(path / old.file, out / new.file)
         shards.append(replace(shard, data=data, side=side))
-    manifests.write(out, replace(manifest, shards=shards))
+    counts = {split: count * times for split, count in manifest.class_counts.items()}
+    grown = replace(manifest, shards=shards, code_counts=manifest.code_counts * times, class_counts=counts)
+    manifests.write(out, grown)
     return out
